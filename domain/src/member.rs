@@ -1,0 +1,246 @@
+//! A member: a person of a company and what they may do there.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::{Aggregate, Context, PublicCode};
+use crate::caller::{Actor, Caller, Role};
+use crate::facts::{Facts, Reference};
+use crate::ids::{AccountId, MemberId};
+use crate::permission::{Action, Relation};
+use crate::personal::{Personal, Subject};
+use crate::values::{self, Invalid};
+
+/// What can be asked of a member.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Ask a person to join.
+    Invite {
+        /// The member's id, whose key seals name and address.
+        member_id: MemberId,
+        /// Address to be invited at.
+        email: String,
+        /// The person's name.
+        full_name: String,
+        /// First role.
+        role: Role,
+        /// Department, if known.
+        department: Option<String>,
+    },
+    /// The person took the invitation up with a login.
+    Join {
+        /// The login.
+        account_id: AccountId,
+    },
+    /// Give another role.
+    AssignRole {
+        /// The new role.
+        role: Role,
+    },
+    /// Take all rights away.
+    Deactivate,
+    /// Give the rights back.
+    Reactivate,
+}
+
+/// What has happened to a member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Event {
+    /// A person was asked to join.
+    Invited {
+        /// Address of the invitation.
+        email: Personal<String>,
+        /// The person's name.
+        full_name: Personal<String>,
+        /// First role.
+        role: Role,
+        /// Department, if known.
+        department: Option<String>,
+    },
+    /// The person joined.
+    Joined {
+        /// The login.
+        account_id: AccountId,
+    },
+    /// The role changed.
+    RoleAssigned {
+        /// Role before.
+        from: Role,
+        /// Role from now on.
+        to: Role,
+    },
+    /// All rights were taken away.
+    Deactivated {},
+    /// The rights were given back.
+    Reactivated {},
+}
+
+/// Why not.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// There is no such member.
+    #[error("there is no such member")]
+    Missing,
+    /// The invitation stands already.
+    #[error("the person is invited already")]
+    AlreadyInvited,
+    /// Somebody joined with this invitation.
+    #[error("the invitation was taken up already")]
+    AlreadyJoined,
+    /// The member has no rights at present.
+    #[error("the member is deactivated")]
+    Deactivated,
+    /// The role belongs to the platform, not to a company.
+    #[error("the role cannot be given in a company")]
+    PlatformRole,
+    /// Nobody gives away a role above the own.
+    #[error("only a company administrator may do this")]
+    OnlyAdministrators,
+}
+
+impl PublicCode for Refusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(invalid) => invalid.code(),
+            Self::Missing => "MEMBER_NOT_FOUND",
+            Self::AlreadyInvited => "MEMBER_ALREADY_INVITED",
+            Self::AlreadyJoined => "MEMBER_ALREADY_JOINED",
+            Self::Deactivated => "MEMBER_DEACTIVATED",
+            Self::PlatformRole => "MEMBER_PLATFORM_ROLE",
+            Self::OnlyAdministrators => "AUTH_003",
+        }
+    }
+}
+
+/// What decisions about a member read.
+#[derive(Clone, Debug, Default)]
+pub struct Member {
+    subject: Option<Subject>,
+    role: Option<Role>,
+    account: Option<AccountId>,
+    deactivated: bool,
+}
+
+impl Member {
+    /// The role, if the person was invited at all.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        self.role
+    }
+
+    /// The login with which the person joined.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountId> {
+        self.account
+    }
+
+    /// Whether the person joined and has rights now.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.account.is_some() && !self.deactivated
+    }
+}
+
+/// A company administrator is made, changed or removed only by another one (or with the company).
+fn may_touch(caller: &Caller, role: Role) -> Result<(), Refusal> {
+    match (role, caller.actor) {
+        (Role::SystemAdmin, _) => Err(Refusal::PlatformRole),
+        (Role::CompanyAdmin, Actor::Member(_)) if !caller.has(Role::CompanyAdmin) => {
+            Err(Refusal::OnlyAdministrators)
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Aggregate for Member {
+    const NAME: &'static str = "member";
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn event(event: &crate::Event) -> Option<&Event> {
+        match event {
+            crate::Event::Member(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    fn action(command: &Command) -> Action {
+        match command {
+            Command::Invite { .. } | Command::AssignRole { .. } => Action::ManageMembers,
+            Command::Join { .. } => Action::JoinCompany,
+            Command::Deactivate | Command::Reactivate => Action::DeactivateMember,
+        }
+    }
+
+    fn relation(&self, _: &Caller, _: &Command, _: &Facts) -> Relation {
+        Relation::default()
+    }
+
+    fn references(&self, _: &Command) -> Vec<Reference> {
+        vec![]
+    }
+
+    fn subject(&self) -> Option<Subject> {
+        self.subject
+    }
+
+    fn decide(&self, command: Command, context: Context<'_>) -> Result<Vec<Event>, Refusal> {
+        let Some(role) = self.role else {
+            return match command {
+                Command::Invite { member_id, email, full_name, role, department } => {
+                    may_touch(context.caller, role)?;
+                    let subject = Subject::Member(member_id);
+                    let department =
+                        department.map(|d| values::line("department", &d)).transpose()?;
+                    Ok(vec![Event::Invited {
+                        email: Personal::new(subject, values::email("email", &email)?),
+                        full_name: Personal::new(subject, values::line("fullName", &full_name)?),
+                        role,
+                        department,
+                    }])
+                }
+                _ => Err(Refusal::Missing),
+            };
+        };
+        match command {
+            Command::Invite { .. } => Err(Refusal::AlreadyInvited),
+            Command::Join { account_id } => match self.account {
+                None => Ok(vec![Event::Joined { account_id }]),
+                Some(was) if was == account_id => Ok(vec![]),
+                Some(_) => Err(Refusal::AlreadyJoined),
+            },
+            Command::AssignRole { role: to } => {
+                may_touch(context.caller, role)?;
+                may_touch(context.caller, to)?;
+                if self.deactivated {
+                    return Err(Refusal::Deactivated);
+                }
+                Ok(if role == to { vec![] } else { vec![Event::RoleAssigned { from: role, to }] })
+            }
+            Command::Deactivate if self.deactivated => Ok(vec![]),
+            Command::Deactivate => Ok(vec![Event::Deactivated {}]),
+            Command::Reactivate if !self.deactivated => Ok(vec![]),
+            Command::Reactivate => Ok(vec![Event::Reactivated {}]),
+        }
+    }
+
+    fn evolve(mut self, event: &Event, _: DateTime<Utc>) -> Self {
+        match event {
+            Event::Invited { email, role, .. } => {
+                self.subject = Some(email.subject());
+                self.role = Some(*role);
+            }
+            Event::Joined { account_id } => self.account = Some(*account_id),
+            Event::RoleAssigned { to, .. } => self.role = Some(*to),
+            Event::Deactivated {} => self.deactivated = true,
+            Event::Reactivated {} => self.deactivated = false,
+        }
+        self
+    }
+}

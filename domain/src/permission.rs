@@ -1,0 +1,437 @@
+//! Who may do and see what: one table, asked by the write side and by the read side.
+
+use crate::caller::{Actor, Caller, Role};
+use crate::ids::{InterviewId, MemberId};
+
+/// A right: each command and each query names the one it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// Make a company with its first administrator.
+    RegisterCompany,
+    /// See the own company and its people.
+    ReadCompany,
+    /// Change the own company.
+    ManageCompany,
+    /// Invite people and assign roles.
+    ManageMembers,
+    /// Take up the membership one was invited to.
+    JoinCompany,
+    /// Deactivate and reactivate people.
+    DeactivateMember,
+    /// Write jobs, questions and rubrics.
+    WriteJob,
+    /// See jobs, questions and rubrics.
+    ReadJob,
+    /// Write candidates' records, applications and résumés.
+    WriteCandidate,
+    /// Move an application along the pipeline.
+    ChangeApplicationStatus,
+    /// See candidates, their applications and résumés.
+    ReadCandidate,
+    /// Record what was read out of a résumé.
+    ReadOutResume,
+    /// Plan, schedule, reschedule, cancel interviews and give access to them.
+    ScheduleInterview,
+    /// Record that the candidate did not come.
+    MarkNoShow,
+    /// End an interview that fell silent.
+    AbandonInterview,
+    /// Let go of a question that was not answered in time.
+    TimeOutQuestion,
+    /// Give or withdraw consent, and answer: the candidate's part of the talk.
+    TakePartAsCandidate,
+    /// Join, ask and note: the interviewer's part of the talk.
+    TakePartAsInterviewer,
+    /// Start and complete the talk: either side may.
+    ConductInterview,
+    /// Ask, follow up, judge answers and change difficulty as the AI.
+    ConductAsAi,
+    /// Raise insights and integrity flags.
+    Observe,
+    /// See insights and integrity flags.
+    ReadObservations,
+    /// See interviews and their transcripts.
+    ReadInterview,
+    /// Open the verdict of an interview that ended.
+    OpenVerdict,
+    /// Propose scores and a recommendation, as advice.
+    ProposeVerdict,
+    /// Sign a verdict.
+    SignVerdict,
+    /// Ask for the assessment to be made again.
+    RestartAssessment,
+    /// See verdicts.
+    ReadVerdict,
+    /// See private notes on verdicts.
+    ReadPrivateNotes,
+    /// Record calls to models.
+    RecordAiCall,
+    /// Replay histories, see who did what.
+    ReadHistory,
+    /// See counts over the whole company.
+    ReadDashboard,
+}
+
+impl Action {
+    /// Every right, in the order of the table.
+    pub const ALL: [Self; 32] = [
+        Self::RegisterCompany,
+        Self::ReadCompany,
+        Self::ManageCompany,
+        Self::ManageMembers,
+        Self::JoinCompany,
+        Self::DeactivateMember,
+        Self::WriteJob,
+        Self::ReadJob,
+        Self::WriteCandidate,
+        Self::ChangeApplicationStatus,
+        Self::ReadCandidate,
+        Self::ReadOutResume,
+        Self::ScheduleInterview,
+        Self::MarkNoShow,
+        Self::AbandonInterview,
+        Self::TimeOutQuestion,
+        Self::TakePartAsCandidate,
+        Self::TakePartAsInterviewer,
+        Self::ConductInterview,
+        Self::ConductAsAi,
+        Self::Observe,
+        Self::ReadObservations,
+        Self::ReadInterview,
+        Self::OpenVerdict,
+        Self::ProposeVerdict,
+        Self::SignVerdict,
+        Self::RestartAssessment,
+        Self::ReadVerdict,
+        Self::ReadPrivateNotes,
+        Self::RecordAiCall,
+        Self::ReadHistory,
+        Self::ReadDashboard,
+    ];
+}
+
+/// What a right is worth to a kind of caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// For every instance of the company.
+    Always,
+    /// For rounds and candidates the member is assigned to.
+    Assigned,
+    /// For the member's own jobs and what belongs to them.
+    OwnJobs,
+    /// For the one interview the guest's token opens, and what is the guest's own in it.
+    Own,
+    /// Not at all.
+    Never,
+}
+
+/// How a caller stands to one instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relation {
+    /// A member who is assigned to it.
+    pub assigned: bool,
+    /// A member whose job it belongs to.
+    pub own_job: bool,
+    /// A guest whose own it is.
+    pub own: bool,
+}
+
+/// Which instances of the caller's company a query may show. Fields add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// All of the company.
+    pub all: bool,
+    /// Those which this member is assigned to.
+    pub assigned_to: Option<MemberId>,
+    /// Those of this member's jobs.
+    pub jobs_of: Option<MemberId>,
+    /// What belongs to this one interview.
+    pub interview: Option<InterviewId>,
+}
+
+impl Scope {
+    /// Whether nothing can be seen at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The table. Columns: SYSTEM_ADMIN, COMPANY_ADMIN, HR, HIRING_MANAGER, EMPLOYEE, VIEWER, AUDITOR,
+/// then guest (holder of an interview's access token), system and AI.
+fn row(action: Action) -> [Grant; 10] {
+    use Grant::{Always as Y, Assigned as A, Never as N, Own as O, OwnJobs as J};
+    match action {
+        //                               sys adm hr  mgr emp vwr aud gst mch ai
+        Action::RegisterCompany =>
+        /*         */
+        {
+            [Y, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::ReadCompany =>
+        /*             */
+        {
+            [N, Y, Y, Y, Y, Y, Y, N, Y, N]
+        }
+        Action::ManageCompany =>
+        /*           */
+        {
+            [N, Y, N, N, N, N, N, N, N, N]
+        }
+        Action::ManageMembers =>
+        /*           */
+        {
+            [Y, Y, Y, N, N, N, N, N, Y, N]
+        }
+        Action::JoinCompany =>
+        /*             */
+        {
+            [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::DeactivateMember =>
+        /*        */
+        {
+            [N, Y, N, N, N, N, N, N, N, N]
+        }
+        Action::WriteJob =>
+        /*                */
+        {
+            [N, Y, Y, J, N, N, N, N, N, N]
+        }
+        Action::ReadJob =>
+        /*                 */
+        {
+            [N, Y, Y, Y, Y, Y, N, N, Y, Y]
+        }
+        Action::WriteCandidate =>
+        /*          */
+        {
+            [N, Y, Y, N, N, N, N, N, N, N]
+        }
+        Action::ChangeApplicationStatus =>
+        /* */
+        {
+            [N, Y, Y, N, A, N, N, N, N, N]
+        }
+        Action::ReadCandidate =>
+        /*           */
+        {
+            [N, Y, Y, J, A, Y, Y, N, Y, Y]
+        }
+        Action::ReadOutResume =>
+        /*           */
+        {
+            [N, N, N, N, N, N, N, N, Y, Y]
+        }
+        Action::ScheduleInterview =>
+        /*       */
+        {
+            [N, Y, Y, J, N, N, N, N, N, N]
+        }
+        Action::MarkNoShow =>
+        /*              */
+        {
+            [N, Y, Y, J, N, N, N, N, Y, N]
+        }
+        Action::AbandonInterview =>
+        /*        */
+        {
+            [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::TimeOutQuestion =>
+        /*         */
+        {
+            [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::TakePartAsCandidate =>
+        /*     */
+        {
+            [N, N, N, N, N, N, N, O, N, N]
+        }
+        Action::TakePartAsInterviewer =>
+        /*   */
+        {
+            [N, Y, Y, J, A, N, N, N, N, N]
+        }
+        Action::ConductInterview =>
+        /*        */
+        {
+            [N, Y, Y, J, A, N, N, O, N, N]
+        }
+        Action::ConductAsAi =>
+        /*             */
+        {
+            [N, N, N, N, N, N, N, N, N, Y]
+        }
+        Action::Observe =>
+        /*                 */
+        {
+            [N, N, N, N, N, N, N, N, Y, Y]
+        }
+        Action::ReadObservations =>
+        /*        */
+        {
+            [N, Y, Y, J, A, N, Y, N, Y, Y]
+        }
+        Action::ReadInterview =>
+        /*           */
+        {
+            [N, Y, Y, J, A, Y, Y, O, Y, Y]
+        }
+        Action::OpenVerdict =>
+        /*             */
+        {
+            [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::ProposeVerdict =>
+        /*          */
+        {
+            [N, N, N, N, N, N, N, N, N, Y]
+        }
+        Action::SignVerdict =>
+        /*             */
+        {
+            [N, Y, Y, J, A, N, N, N, N, N]
+        }
+        Action::RestartAssessment =>
+        /*       */
+        {
+            [N, Y, Y, N, N, N, N, N, N, N]
+        }
+        Action::ReadVerdict =>
+        /*             */
+        {
+            [N, Y, Y, J, A, Y, Y, N, Y, Y]
+        }
+        Action::ReadPrivateNotes =>
+        /*        */
+        {
+            [N, Y, Y, N, N, N, N, N, N, N]
+        }
+        Action::RecordAiCall =>
+        /*            */
+        {
+            [N, N, N, N, N, N, N, N, N, Y]
+        }
+        Action::ReadHistory =>
+        /*             */
+        {
+            [N, Y, N, N, N, N, Y, N, N, N]
+        }
+        Action::ReadDashboard =>
+        /*           */
+        {
+            [N, Y, Y, N, N, Y, N, N, N, N]
+        }
+    }
+}
+
+fn column(role: Role) -> usize {
+    match role {
+        Role::SystemAdmin => 0,
+        Role::CompanyAdmin => 1,
+        Role::Hr => 2,
+        Role::HiringManager => 3,
+        Role::Employee => 4,
+        Role::Viewer => 5,
+        Role::Auditor => 6,
+    }
+}
+
+/// What `action` is worth to each of the caller's roles, or to the kind of caller.
+pub fn grants(caller: &Caller, action: Action) -> impl Iterator<Item = Grant> {
+    let row = row(action);
+    let columns = match caller.actor {
+        Actor::Member(_) => caller.roles.iter().map(|role| column(*role)).collect(),
+        Actor::Operator(_) => vec![column(Role::SystemAdmin)],
+        Actor::Guest { .. } => vec![7],
+        Actor::System(_) => vec![8],
+        Actor::Ai(_) => vec![9],
+    };
+    columns.into_iter().map(move |column| row[column])
+}
+
+/// Whether the caller may do `action` to an instance to which it stands in `relation`.
+#[must_use]
+pub fn allows(caller: &Caller, action: Action, relation: Relation) -> bool {
+    grants(caller, action).any(|grant| match grant {
+        Grant::Always => true,
+        Grant::Assigned => relation.assigned,
+        Grant::OwnJobs => relation.own_job,
+        Grant::Own => relation.own,
+        Grant::Never => false,
+    })
+}
+
+/// Which instances `action` reaches for this caller.
+#[must_use]
+pub fn scope(caller: &Caller, action: Action) -> Scope {
+    let mut scope = Scope::default();
+    for grant in grants(caller, action) {
+        match grant {
+            Grant::Always => scope.all = true,
+            Grant::Assigned => scope.assigned_to = caller.member(),
+            Grant::OwnJobs => scope.jobs_of = caller.member(),
+            Grant::Own => {
+                if let Actor::Guest { interview, .. } = caller.actor {
+                    scope.interview = Some(interview);
+                }
+            }
+            Grant::Never => {}
+        }
+    }
+    scope
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{CandidateId, CompanyId};
+    use uuid::Uuid;
+
+    fn member(role: Role) -> Caller {
+        let actor = Actor::Member(MemberId(Uuid::from_u128(1)));
+        Caller { company: CompanyId(Uuid::from_u128(9)), actor, roles: vec![role] }
+    }
+
+    #[test]
+    fn no_machine_may_sign_a_verdict() {
+        let company = CompanyId(Uuid::from_u128(9));
+        let any = Relation { assigned: true, own_job: true, own: true };
+        for caller in [Caller::system(company, "clock"), Caller::ai(company, "assessor")] {
+            assert!(!allows(&caller, Action::SignVerdict, any));
+        }
+    }
+
+    #[test]
+    fn an_employee_reaches_only_what_is_assigned() {
+        let caller = member(Role::Employee);
+        let assigned = Relation { assigned: true, ..Relation::default() };
+        assert!(allows(&caller, Action::SignVerdict, assigned));
+        assert!(!allows(&caller, Action::SignVerdict, Relation::default()));
+        assert_eq!(scope(&caller, Action::ReadInterview).assigned_to, caller.member());
+    }
+
+    #[test]
+    fn rights_of_several_roles_add_up() {
+        let mut caller = member(Role::Auditor);
+        assert!(!allows(&caller, Action::WriteJob, Relation::default()));
+        caller.roles.push(Role::Hr);
+        assert!(allows(&caller, Action::WriteJob, Relation::default()));
+        assert!(allows(&caller, Action::ReadHistory, Relation::default()));
+    }
+
+    #[test]
+    fn a_guest_reaches_one_interview_and_nothing_else() {
+        let interview = InterviewId(Uuid::from_u128(3));
+        let candidate = CandidateId(Uuid::from_u128(4));
+        let actor = Actor::Guest { interview, candidate };
+        let guest = Caller { company: CompanyId(Uuid::from_u128(9)), actor, roles: vec![] };
+        let reachable: Vec<_> =
+            Action::ALL.into_iter().filter(|action| !scope(&guest, *action).is_empty()).collect();
+        assert_eq!(
+            reachable,
+            [Action::TakePartAsCandidate, Action::ConductInterview, Action::ReadInterview]
+        );
+    }
+}

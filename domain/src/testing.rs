@@ -1,0 +1,97 @@
+//! Given, when, then: rules read as tables. No mocks, no IO.
+
+use chrono::{DateTime, Utc};
+
+use crate::aggregate::{Aggregate, Context};
+use crate::caller::Caller;
+use crate::facts::Facts;
+
+/// A history to be decided on.
+pub struct Given<A> {
+    state: A,
+    caller: Caller,
+    facts: Facts,
+    now: DateTime<Utc>,
+}
+
+/// What a decision came to.
+pub struct Outcome<A: Aggregate>(Result<Vec<A::Event>, A::Refusal>);
+
+/// Starts from a history, all of it at `at`.
+pub fn given<A: Aggregate>(
+    at: DateTime<Utc>,
+    caller: &Caller,
+    events: impl IntoIterator<Item = A::Event>,
+) -> Given<A> {
+    let state = events.into_iter().fold(A::default(), |state, event| state.evolve(&event, at));
+    Given { state, caller: caller.clone(), facts: Facts::default(), now: at }
+}
+
+impl<A: Aggregate> Given<A> {
+    /// With these states of other streams.
+    #[must_use]
+    pub fn facts(mut self, facts: Facts) -> Self {
+        self.facts = facts;
+        self
+    }
+
+    /// Decides at another time.
+    #[must_use]
+    pub fn at(mut self, now: DateTime<Utc>) -> Self {
+        self.now = now;
+        self
+    }
+
+    /// Decides as somebody else.
+    #[must_use]
+    pub fn by(mut self, caller: &Caller) -> Self {
+        self.caller = caller.clone();
+        self
+    }
+
+    /// Decides.
+    #[must_use]
+    pub fn when(&self, command: A::Command) -> Outcome<A> {
+        let context = Context { caller: &self.caller, now: self.now, facts: &self.facts };
+        Outcome(self.state.decide(command, context))
+    }
+}
+
+impl<A: Aggregate> Outcome<A>
+where
+    A::Event: PartialEq + std::fmt::Debug,
+    A::Refusal: PartialEq,
+{
+    /// Exactly these events.
+    ///
+    /// # Panics
+    /// When it came to something else.
+    #[track_caller]
+    pub fn then(self, events: impl IntoIterator<Item = A::Event>) {
+        assert_eq!(self.0, Ok(events.into_iter().collect()));
+    }
+
+    /// Nothing: it is so already.
+    ///
+    /// # Panics
+    /// When it came to something else.
+    #[track_caller]
+    pub fn nothing(self) {
+        assert_eq!(self.0, Ok(vec![]));
+    }
+
+    /// This refusal.
+    ///
+    /// # Panics
+    /// When it came to something else.
+    #[track_caller]
+    pub fn refused(self, refusal: A::Refusal) {
+        assert_eq!(self.0, Err(refusal));
+    }
+
+    /// The bare outcome.
+    #[must_use]
+    pub fn result(self) -> Result<Vec<A::Event>, A::Refusal> {
+        self.0
+    }
+}
