@@ -147,12 +147,24 @@ impl Bus {
         self.clock.now()
     }
 
-    /// A secret that is shown once and can be made again from the same order, as 43 characters of
-    /// URL-safe text: a repeat after a lost answer shows the same.
+    /// A secret that is shown once and can be made again from the same order: a repeat after a lost
+    /// answer shows the same.
     #[must_use]
     pub fn shown_once(&self, caller: &Caller, purpose: &str, command_id: Uuid) -> [u8; 32] {
         let of = format!("{}/{}/{command_id}", caller.company.0, caller.actor);
         self.secrets.shown_once(purpose, of.as_bytes())
+    }
+
+    /// A secret for one purpose that every process of this installation derives alike.
+    #[must_use]
+    pub fn derived_secret(&self, purpose: &str, of: &[u8]) -> [u8; 32] {
+        self.secrets.shown_once(purpose, of)
+    }
+
+    /// The clock by which the bus decides.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// The stream that an order of this caller addresses.

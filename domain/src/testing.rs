@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::aggregate::{Aggregate, Context};
+use crate::aggregate::{Aggregate, Context, PublicCode};
 use crate::caller::Caller;
 use crate::facts::Facts;
 
@@ -23,8 +23,12 @@ pub fn given<A: Aggregate>(
     caller: &Caller,
     events: impl IntoIterator<Item = A::Event>,
 ) -> Given<A> {
-    let state = events.into_iter().fold(A::default(), |state, event| state.evolve(&event, at));
-    Given { state, caller: caller.clone(), facts: Facts::default(), now: at }
+    Given { state: state(at, events), caller: caller.clone(), facts: Facts::default(), now: at }
+}
+
+/// The state after a history, all of it at `at`.
+pub fn state<A: Aggregate>(at: DateTime<Utc>, events: impl IntoIterator<Item = A::Event>) -> A {
+    events.into_iter().fold(A::default(), |state, event| state.evolve(&event, at))
 }
 
 impl<A: Aggregate> Given<A> {
@@ -47,6 +51,12 @@ impl<A: Aggregate> Given<A> {
     pub fn by(mut self, caller: &Caller) -> Self {
         self.caller = caller.clone();
         self
+    }
+
+    /// The state that is decided on.
+    #[must_use]
+    pub fn state(&self) -> &A {
+        &self.state
     }
 
     /// Decides.
@@ -87,6 +97,15 @@ where
     #[track_caller]
     pub fn refused(self, refusal: A::Refusal) {
         assert_eq!(self.0, Err(refusal));
+    }
+
+    /// Any refusal with this public code.
+    ///
+    /// # Panics
+    /// When it came to something else.
+    #[track_caller]
+    pub fn refused_with(self, code: &str) {
+        assert_eq!(self.0.map_err(|refusal| refusal.code()), Err(code));
     }
 
     /// The bare outcome.

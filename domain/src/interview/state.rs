@@ -178,6 +178,12 @@ impl Interview {
         (!access.revoked && now < access.expires_at).then_some(access)
     }
 
+    /// Whether the access was taken back, or never made.
+    #[must_use]
+    pub fn is_access_revoked(&self, access_id: Uuid) -> bool {
+        self.accesses.iter().find(|a| a.access_id == access_id).is_none_or(|a| a.revoked)
+    }
+
     /// How a caller stands to the round.
     #[must_use]
     pub fn stands_to(&self, caller: &Caller) -> Relation {

@@ -1,0 +1,17 @@
+//! The rules of every aggregate as given, when, then.
+
+mod ai_call;
+mod application;
+mod candidate;
+mod claims;
+mod codes;
+mod interview;
+mod interview_conversation;
+mod interview_random;
+mod job;
+mod member;
+mod observation;
+mod permission;
+mod resume;
+mod verdict;
+mod world;

@@ -1,0 +1,57 @@
+//! Why somebody may not enter.
+
+use commands::CommandError;
+use domain::values::Invalid;
+
+/// Why somebody may not enter, or something could not be arranged.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// E-mail and password do not fit together; which of them is wrong is not told.
+    #[error("e-mail or password is wrong")]
+    BadCredentials,
+    /// The token is none of ours, was changed, or stands for nobody any more.
+    #[error("the token is not valid")]
+    InvalidToken,
+    /// The token was good once.
+    #[error("the token has expired")]
+    ExpiredToken,
+    /// The interview's access token is unknown, expired or taken back.
+    #[error("the interview cannot be entered with this token")]
+    InvalidAccess,
+    /// The invitation is unknown, expired or taken up by another.
+    #[error("the invitation is not valid")]
+    InvalidInvitation,
+    /// The password does not meet the rules, or another field is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// What should be recorded was refused.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The database cannot be reached; trying again helps.
+    #[error("sign-in is not available at present")]
+    Unavailable,
+}
+
+impl IdentityError {
+    /// The public code, see `schemas/errors.md`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadCredentials => "AUTH_001",
+            Self::ExpiredToken => "AUTH_002",
+            Self::InvalidToken => "INVALID_TOKEN",
+            Self::InvalidAccess => "INT_002",
+            Self::InvalidInvitation => "INVITATION_INVALID",
+            Self::Invalid(_) => "VALIDATION_FAILED",
+            Self::Command(error) => error.code(),
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+impl From<sqlx::Error> for IdentityError {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::warn!(%error, "identity's tables cannot be reached");
+        Self::Unavailable
+    }
+}

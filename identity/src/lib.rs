@@ -1,0 +1,74 @@
+//! Who may enter: credentials, tokens and keys. State, not history: what happened is recorded
+//! through `commands` like everyone else's deeds. The only SQL of the write side outside the log.
+
+mod error;
+mod invitations;
+mod keys;
+mod password;
+mod rooms;
+mod session;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use commands::Bus;
+use domain::caller::Caller;
+use moka::sync::Cache;
+use secrecy::SecretString;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+pub use error::IdentityError;
+pub use invitations::{Invited, Invitee, RegisteredCompany};
+pub use rooms::{InterviewAccess, IssuedAccess};
+
+/// Longest life of a right that was taken away: states behind a token are asked for this often.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Who a token stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Actor, company and present roles.
+    pub caller: Caller,
+    /// The login, for people who have one.
+    pub account_id: Option<domain::ids::AccountId>,
+    /// End of the token, UTC.
+    pub expires_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// What signing in answers.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Goes into the header `Authorization: Bearer …`.
+    pub access_token: SecretString,
+    /// Who it stands for, and until when.
+    pub principal: Principal,
+}
+
+/// What the edge may ask for.
+#[derive(Clone)]
+pub struct Identity {
+    pool: PgPool,
+    bus: Arc<Bus>,
+    keys: keys::KeyRing,
+    standing: Cache<Uuid, Option<Caller>>,
+}
+
+impl Identity {
+    /// Identity on these tables.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`] when the signing keys cannot be read.
+    pub async fn start(pool: PgPool, bus: Arc<Bus>) -> Result<Self, IdentityError> {
+        let keys = keys::KeyRing::load(&pool, &bus).await?;
+        let standing = Cache::builder().max_capacity(100_000).time_to_live(FRESH).build();
+        Ok(Self { pool, bus, keys, standing })
+    }
+
+    /// The public keys, as a JSON Web Key Set (RFC 7517).
+    #[must_use]
+    pub fn jwks(&self) -> serde_json::Value {
+        self.keys.jwks()
+    }
+}

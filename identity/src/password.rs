@@ -1,0 +1,79 @@
+//! Passwords: rules, hashing with Argon2id (RFC 9106), verification.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use domain::values::Invalid;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::IdentityError;
+
+/// What stands in for the hash of an account that does not exist, so that both take the same time.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGKmF4HTR0Jco";
+
+/// A password that meets the rules: 10 to 128 characters, a letter and something else among them.
+///
+/// # Errors
+/// [`Invalid`] says which rule it breaks, never the password.
+pub fn check_rules(password: &SecretString) -> Result<(), Invalid> {
+    let text = password.expose_secret();
+    let wrong = |why: &str| Err(Invalid { field: "password", why: why.to_owned() });
+    if !(10..=128).contains(&text.chars().count()) {
+        return wrong("must have 10 to 128 characters");
+    }
+    if !text.chars().any(char::is_alphabetic) || text.chars().all(char::is_alphabetic) {
+        return wrong("must have a letter and a character that is none");
+    }
+    Ok(())
+}
+
+/// The PHC string of a password.
+///
+/// # Errors
+/// [`IdentityError::Unavailable`] when the hash could not be made.
+pub async fn hash(password: SecretString) -> Result<String, IdentityError> {
+    tokio::task::spawn_blocking(move || {
+        Argon2::default().hash_password(password.expose_secret().as_bytes()).map(|h| h.to_string())
+    })
+    .await
+    .ok()
+    .and_then(Result::ok)
+    .ok_or(IdentityError::Unavailable)
+}
+
+/// Whether the password is the one of the PHC string; without one it takes as long and says no.
+pub async fn verify(password: SecretString, stored: Option<String>) -> bool {
+    let known = stored.is_some();
+    let stored = stored.unwrap_or_else(|| NOBODY.to_owned());
+    let fits = tokio::task::spawn_blocking(move || {
+        PasswordHash::new(&stored).is_ok_and(|hash| {
+            Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).is_ok()
+        })
+    });
+    fits.await.unwrap_or(false) && known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_fits_its_own_hash_only() {
+        let hashed = hash("correct horse 1".into()).await.expect("hashed");
+        assert!(hashed.starts_with("$argon2id$"));
+        assert!(verify("correct horse 1".into(), Some(hashed.clone())).await);
+        assert!(!verify("correct horse 2".into(), Some(hashed)).await);
+        assert!(!verify("correct horse 1".into(), None).await);
+    }
+
+    #[test]
+    fn what_stands_in_for_nobody_is_a_real_hash() {
+        assert!(PasswordHash::new(NOBODY).is_ok());
+    }
+
+    #[test]
+    fn a_weak_password_is_refused() {
+        for weak in ["short 1", "onlyletters", "1234567890"] {
+            assert!(check_rules(&weak.into()).is_err(), "{weak}");
+        }
+    }
+}
