@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::aggregate::Context;
-use domain::caller::Caller;
+use domain::caller::{Actor, Caller};
 use domain::claims::{Change, Kind, claims};
 use domain::ids::CompanyId;
 use domain::permission::{self, Relation};
@@ -227,6 +227,12 @@ impl Bus {
         let action = A::action(&command);
         let any = Relation { assigned: true, own_job: true, own: true };
         if !permission::allows(caller, action, any) {
+            return Err(CommandError::Forbidden);
+        }
+        // A guest's token opens one interview and nothing else, not even another of the same person.
+        if let Actor::Guest { interview, .. } = caller.actor
+            && stream.id != interview.0
+        {
             return Err(CommandError::Forbidden);
         }
         let input = [A::NAME.as_bytes(), &order.input];

@@ -15,6 +15,7 @@ use crate::spelled;
 use crate::values::Provenance;
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// What a model was asked for.
     Purpose {
         /// The next question.

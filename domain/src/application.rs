@@ -13,6 +13,7 @@ use crate::spelled;
 use crate::values::{self, Invalid, MAX_NOTE_CHARS, Spelled};
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// Where an application stands in the pipeline (C12).
     Status {
         /// Just submitted.

@@ -14,6 +14,7 @@ use crate::spelled;
 use crate::values::{self, Invalid, MAX_DESCRIPTION_CHARS, MAX_NOTE_CHARS, Weight};
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// What a question is about.
     QuestionType {
         /// Knowledge of the field.
@@ -26,6 +27,7 @@ spelled! {
 }
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// How hard a question is, and where an interview stands (LIV-10).
     Difficulty {
         /// To begin with.

@@ -15,6 +15,7 @@ use crate::spelled;
 use crate::values::{self, Invalid, MAX_NOTE_CHARS};
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// What an observation is about.
     InsightType {
         /// How long the answer took.
@@ -31,6 +32,7 @@ spelled! {
 }
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// How much it matters.
     Severity {
         /// Worth knowing.

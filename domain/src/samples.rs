@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::aggregate::Aggregate;
-use crate::caller::Role;
+use crate::caller::{Actor, Role};
 use crate::event::Event;
 use crate::ids::{
     AccountId, AnswerId, ApplicationId, CandidateId, CompanyId, InterviewId, JobId, MemberId,
@@ -63,7 +63,19 @@ pub fn stream(aggregate: &str) -> Uuid {
     }
 }
 
-/// When the first sample happened; each later one a minute after the one before.
+/// Everybody whose data stands in the samples.
+#[must_use]
+pub fn subjects() -> [Subject; 3] {
+    [Subject::Account(ACCOUNT), Subject::Candidate(CANDIDATE), Subject::Member(RECRUITER)]
+}
+
+/// Who caused the samples.
+#[must_use]
+pub fn actor() -> Actor {
+    Actor::Member(RECRUITER)
+}
+
+/// When the samples happened.
 #[must_use]
 pub fn start() -> DateTime<Utc> {
     DateTime::from_timestamp(1_753_952_400, 0).unwrap_or_default()
@@ -294,10 +306,7 @@ fn conversation() -> Vec<interview::Event> {
             asked_by: AskedBy::Ai { provenance: provenance() },
         },
         Event::QuestionTimedOut { question_id: FOLLOW_UP },
-        Event::DifficultyChanged {
-            from: job::Difficulty::Standard,
-            to: job::Difficulty::Advanced,
-        },
+        Event::DifficultyChanged { from: job::Difficulty::Standard, to: job::Difficulty::Advanced },
         Event::NoteAdded {
             member_id: MANAGER,
             text: text("Calm, thinks aloud, asks back before answering."),

@@ -229,7 +229,8 @@ pub trait Spelled: Sized + Copy + 'static {
     }
 }
 
-/// Declares an enum whose values have one stored and public spelling.
+/// Declares an enum whose values have one stored and public spelling. Attributes beside the
+/// documentation, such as further derives, go to the enum.
 #[macro_export]
 macro_rules! spelled {
     ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)* }) => {
@@ -238,7 +239,6 @@ macro_rules! spelled {
             Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
             serde::Serialize, serde::Deserialize,
         )]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum $name {
             $($(#[$value_doc])* #[serde(rename = $text)] $value,)*
         }

@@ -16,6 +16,7 @@ use crate::spelled;
 use crate::values::{self, HumanScore, Invalid, MAX_NOTE_CHARS, Provenance, Score, Share};
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// A person's decision (VRD-05).
     Decision {
         /// On to the next step.
@@ -30,6 +31,7 @@ spelled! {
 }
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// A machine's advice (C08).
     Recommendation {
         /// Speaks for the candidate.
@@ -42,6 +44,7 @@ spelled! {
 }
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// What a person scores (VRD-04).
     ScoreKind {
         /// All in all.

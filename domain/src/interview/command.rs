@@ -10,6 +10,7 @@ use crate::spelled;
 use crate::values::Provenance;
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// A side of the talk.
     Party {
         /// Who is interviewed.

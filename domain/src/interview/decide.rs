@@ -269,7 +269,9 @@ impl Aggregate for Interview {
                 match status {
                     Status::Cancelled => Ok(vec![]),
                     Status::InProgress if reason.is_none() => Err(Refusal::NeedsReason),
-                    Status::Completed | Status::Abandoned => Err(illegal(status, "become CANCELLED")),
+                    Status::Completed | Status::Abandoned => {
+                        Err(illegal(status, "become CANCELLED"))
+                    }
                     _ => Ok(vec![Event::Cancelled { reason }]),
                 }
             }
@@ -429,7 +431,9 @@ impl Interview {
         let joined = Event::Joined { party };
         match status {
             _ if status.is_end() => Err(illegal(status, "be joined, as one that is SCHEDULED")),
-            Status::Planned | Status::NoShow => Err(illegal(status, "be joined, as one that is SCHEDULED")),
+            Status::Planned | Status::NoShow => {
+                Err(illegal(status, "be joined, as one that is SCHEDULED"))
+            }
             _ if present => Ok(vec![]),
             Status::InProgress => Ok(vec![joined]),
             _ if round.mode != Mode::AiConducted && other => Ok(vec![joined, Event::Started {}]),

@@ -13,6 +13,7 @@ use crate::spelled;
 use crate::values::{Provenance, Score, Share};
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// Kind of round (SCH-13).
     RoundType {
         /// Technical, by AI.
@@ -29,6 +30,7 @@ spelled! {
 }
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// Who conducts the round (SCH-14).
     Mode {
         /// AI asks; no interviewer.
@@ -41,6 +43,7 @@ spelled! {
 }
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// What a consent covers.
     ConsentPurpose {
         /// Questions and analysis by AI.
@@ -51,6 +54,7 @@ spelled! {
 }
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// Why a round was completed.
     CompletionReason {
         /// All that was planned was asked.

@@ -12,6 +12,7 @@ use crate::permission::Relation;
 use crate::spelled;
 
 spelled! {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     /// Where an interview stands (C11).
     Status {
         /// Made, without a time.

@@ -1,1 +1,105 @@
-//! Soon.
+//! A candidate's record.
+
+use domain::candidate::{Candidate, Command, Event, GivenProfile, Profile, Refusal};
+use domain::testing::{Given, given};
+
+use crate::world::*;
+
+fn candidate(more: Vec<Event>) -> Given<Candidate> {
+    let mut events = vec![registered()];
+    events.extend(more);
+    given::<Candidate>(noon(), &ada(), events).facts(facts())
+}
+
+fn profile() -> GivenProfile {
+    GivenProfile {
+        full_name: "Mira Okafor".into(),
+        email: " Mira@Example.com ".into(),
+        phone: None,
+        source: None,
+    }
+}
+
+fn register(profile: GivenProfile) -> Command {
+    Command::Register { candidate_id: MIRA, profile }
+}
+
+#[test]
+fn a_record_is_made_once() {
+    given::<Candidate>(noon(), &ada(), []).when(register(profile())).then([registered()]);
+    candidate(vec![]).when(register(profile())).refused(Refusal::AlreadyRegistered);
+    candidate(vec![Event::Archived {}])
+        .when(register(profile()))
+        .refused(Refusal::AlreadyRegistered);
+}
+
+#[test]
+fn a_profile_has_a_name_and_an_address() {
+    let check = |change: fn(&mut GivenProfile)| {
+        let mut profile = profile();
+        change(&mut profile);
+        let nothing = given::<Candidate>(noon(), &ada(), []);
+        nothing.when(register(profile.clone())).refused_with("VALIDATION_FAILED");
+        candidate(vec![])
+            .when(Command::ChangeProfile { profile })
+            .refused_with("VALIDATION_FAILED");
+    };
+    check(|p| p.full_name = " ".into());
+    check(|p| p.full_name = "a\u{7}b".into());
+    check(|p| p.email = "mira".into());
+    check(|p| p.email = format!("{}@example.com", "m".repeat(256)));
+    check(|p| p.phone = Some("1".repeat(51)));
+    check(|p| p.source = Some(String::new()));
+}
+
+#[test]
+fn a_new_profile_replaces_the_old_one() {
+    let given = GivenProfile { phone: Some("+46 70 1".into()), ..profile() };
+    candidate(vec![]).when(Command::ChangeProfile { profile: given }).then([
+        Event::ProfileChanged {
+            profile: Profile {
+                full_name: personal("Mira Okafor"),
+                email: personal("mira@example.com"),
+                phone: Some(personal("+46 70 1")),
+                source: None,
+            },
+        },
+    ]);
+}
+
+#[test]
+fn a_candidate_is_in_the_hands_of_one_active_member_or_nobodys() {
+    let assign = |member_id| Command::Assign { member_id };
+    let assigned = || Event::Assigned { member_id: BO };
+    candidate(vec![]).when(assign(BO)).then([assigned()]);
+    candidate(vec![assigned()]).when(assign(BO)).nothing();
+    candidate(vec![assigned()]).when(assign(ADA)).then([Event::Assigned { member_id: ADA }]);
+    candidate(vec![]).when(assign(CY)).refused(Refusal::NoSuchMember);
+    candidate(vec![assigned()]).when(Command::Unassign).then([Event::Unassigned {}]);
+    candidate(vec![]).when(Command::Unassign).nothing();
+}
+
+#[test]
+fn a_note_belongs_to_the_candidate() {
+    candidate(vec![])
+        .when(Command::AddNote { text: "Afternoons.".into() })
+        .then([Event::NoteAdded { text: personal("Afternoons.") }]);
+}
+
+#[test]
+fn an_archived_record_takes_no_changes() {
+    candidate(vec![]).when(Command::Archive).then([Event::Archived {}]);
+    let archived = candidate(vec![Event::Archived {}]);
+    archived.when(Command::Archive).nothing();
+    archived.when(Command::Unassign).refused(Refusal::Archived);
+    archived.when(Command::ChangeProfile { profile: profile() }).refused(Refusal::Archived);
+    archived.when(Command::AddNote { text: "Late.".into() }).refused(Refusal::Archived);
+    archived.when(Command::Assign { member_id: BO }).refused(Refusal::Archived);
+}
+
+#[test]
+fn nothing_is_changed_that_was_not_registered() {
+    let nothing = given::<Candidate>(noon(), &ada(), []);
+    nothing.when(Command::Archive).refused(Refusal::Missing);
+    nothing.when(Command::Unassign).refused(Refusal::Missing);
+}

@@ -404,8 +404,7 @@ fn only_an_abandoned_round_of_the_same_application_is_restarted() {
             continue;
         }
         let facts = facts_with(history(Some(*status), Mode::AiConducted));
-        let outcome =
-            given::<Interview>(noon(), &ada(), []).facts(facts).when(restart()).result();
+        let outcome = given::<Interview>(noon(), &ada(), []).facts(facts).when(restart()).result();
         match status {
             Status::Abandoned => assert!(matches!(
                 outcome.expect("allowed").as_slice(),
@@ -490,9 +489,7 @@ fn a_new_time_sends_everybody_out() {
 fn consent_is_named_given_once_and_taken_back() {
     let scheduled = || given::<Interview>(noon(), &mira(), [scheduled(Mode::AiConducted)]);
     let (ai, recording) = (ConsentPurpose::AiAnalysis, ConsentPurpose::Recording);
-    scheduled()
-        .when(Command::GiveConsent { purposes: vec![] })
-        .refused_with("VALIDATION_FAILED");
+    scheduled().when(Command::GiveConsent { purposes: vec![] }).refused_with("VALIDATION_FAILED");
     scheduled()
         .when(Command::GiveConsent { purposes: vec![recording, ai, recording] })
         .then([Event::ConsentGiven { purposes: vec![ai, recording] }]);

@@ -132,9 +132,7 @@ fn an_answer_is_a_text_of_bounded_length_without_nul() {
 
 #[test]
 fn a_question_is_followed_up_at_most_once() {
-    let so_far = || {
-        vec![asked(1, 1), answered(1, 1, 2), followed_up(2, 1, 3), answered(2, 2, 4)]
-    };
+    let so_far = || vec![asked(1, 1), answered(1, 1, 2), followed_up(2, 1, 3), answered(2, 2, 4)];
     talk(so_far()).when(follow_up(3, 1)).refused(Refusal::AlreadyFollowedUp);
     talk(so_far()).when(follow_up(3, 2)).refused(Refusal::AlreadyFollowedUp);
     talk(so_far()).when(follow_up(3, 9)).refused(Refusal::NoSuchQuestion);
@@ -186,10 +184,9 @@ fn an_answer_is_judged_once_within_the_scales() {
 fn difficulty_begins_at_warm_up_and_changes_once_for_each_step() {
     let to = |to| Command::ChangeDifficulty { to };
     talk(vec![]).when(to(Difficulty::Warmup)).nothing();
-    talk(vec![]).when(to(Difficulty::Standard)).then([Event::DifficultyChanged {
-        from: Difficulty::Warmup,
-        to: Difficulty::Standard,
-    }]);
+    talk(vec![])
+        .when(to(Difficulty::Standard))
+        .then([Event::DifficultyChanged { from: Difficulty::Warmup, to: Difficulty::Standard }]);
 }
 
 #[test]
@@ -224,9 +221,7 @@ fn only_a_member_asks_and_notes_in_a_round_led_by_a_person() {
     ));
     round().by(&mira()).when(ask()).refused(Refusal::NeedsInterviewer);
     let note = || Command::AddNote { text: "Calm.".into() };
-    round()
-        .when(note())
-        .then([Event::NoteAdded { member_id: ADA, text: personal("Calm.") }]);
+    round().when(note()).then([Event::NoteAdded { member_id: ADA, text: personal("Calm.") }]);
     round().by(&machine()).when(note()).refused(Refusal::NeedsInterviewer);
 }
 

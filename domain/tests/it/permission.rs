@@ -1,1 +1,54 @@
-//! Soon.
+//! The role matrix.
+
+use domain::permission::{Action, Grant, grants};
+use domain::{Actor, Caller, Role};
+
+use crate::world::*;
+
+fn letter(caller: &Caller, action: Action) -> char {
+    match grants(caller, action).next() {
+        Some(Grant::Always) => 'Y',
+        Some(Grant::Assigned) => 'A',
+        Some(Grant::OwnJobs) => 'J',
+        Some(Grant::Own) => 'O',
+        Some(Grant::Never) | None => '-',
+    }
+}
+
+/// Y always, A where assigned, J for the own jobs, O the own interview, - never.
+#[test]
+fn each_role_may_do_what_the_matrix_says() {
+    let member = |role| Caller { company: COMPANY, actor: Actor::Member(ADA), roles: vec![role] };
+    let mut columns: Vec<(String, Caller)> =
+        Role::ALL.into_iter().map(|role| (role.as_str().to_owned(), member(role))).collect();
+    columns.push(("GUEST".into(), mira()));
+    columns.push(("SYSTEM".into(), Caller::system(COMPANY, "clock")));
+    columns.push(("AI".into(), machine()));
+    let mut table = format!("{:<24}", "");
+    columns.iter().for_each(|(name, _)| table.push_str(&format!(" {name}")));
+    for action in Action::ALL {
+        table.push_str(&format!("\n{:<24}", format!("{action:?}")));
+        for (name, caller) in &columns {
+            table.push_str(&format!(" {:^1$}", letter(caller, action), name.len()));
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn who_runs_the_platform_sees_nothing_of_a_company() {
+    let operator = Caller {
+        company: domain::ids::CompanyId::NONE,
+        actor: Actor::Operator(domain::ids::AccountId(uuid::Uuid::from_u128(60))),
+        roles: vec![],
+    };
+    let reachable: Vec<_> =
+        Action::ALL.into_iter().filter(|action| letter(&operator, *action) != '-').collect();
+    assert_eq!(reachable, [Action::RegisterCompany, Action::ManageMembers]);
+}
+
+#[test]
+fn a_member_without_a_role_may_do_nothing() {
+    let nobody = Caller { company: COMPANY, actor: Actor::Member(ADA), roles: vec![] };
+    assert!(Action::ALL.into_iter().all(|action| letter(&nobody, action) == '-'));
+}

@@ -9,9 +9,7 @@ use domain::ids::{
 use domain::interview::{
     AskedBy, ConsentPurpose, Event, Interview, Mode, Party, QuestionText, Round, RoundType,
 };
-use domain::job::{
-    Conversation, Description, Difficulty, Dimension, Job, Question, QuestionType,
-};
+use domain::job::{Conversation, Description, Difficulty, Dimension, Job, Question, QuestionType};
 use domain::member::Member;
 use domain::personal::{Personal, Subject};
 use domain::testing::state;

@@ -1,0 +1,34 @@
+# Every verb of the project. Each installs the system packages it lacks (Debian; elsewhere it says which).
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt schema demo bench
+
+help: ## lists the verbs
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## builds and starts everything in one process, with a database of its own under data/
+	@deploy/install.sh run
+	cargo run --bin colloquy -- all
+
+test: ## all tests, beside a PostgreSQL and a Kafka broker started for them and stopped after
+	@deploy/test-env.sh cargo test --workspace
+
+check: ## formatting, lints, and the domain alone, where a clock or randomness does not compile
+	@deploy/install.sh build
+	cargo fmt --all --check
+	cargo check --locked -p domain
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fmt: ## formats all code
+	cargo fmt --all
+
+schema: ## writes the contracts under schemas/ from the code
+	@deploy/install.sh build
+	cargo run --bin colloquy -- schema
+
+demo: ## plays an interview from job to signed verdict through the public API
+	@deploy/install.sh run
+	cargo run --bin colloquy -- demo
+
+bench: ## measures, with a PostgreSQL that writes through to the disk
+	@deploy/bench-env.sh cargo run --release --manifest-path benches/Cargo.toml

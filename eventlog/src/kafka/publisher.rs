@@ -1,0 +1,234 @@
+//! One topic's transactional producer: a batch of events and the topic's mark, both or neither.
+//!
+//! Everything here blocks and belongs on a thread that may.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{
+    BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
+};
+
+use super::KafkaSettings;
+use super::mark::Mark;
+use super::message::Record;
+use super::relay::FailPoints;
+use super::topics::marks_name;
+
+/// An open transaction holds back every reader of committed records, so the broker ends it soon
+/// when its producer is gone.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one call may block. A call that runs into it is repeated on the same producer.
+const CALL: Duration = Duration::from_secs(2);
+
+/// How long a call is repeated before a new producer finds out what became of it.
+const ENDING: Duration = Duration::from_secs(30);
+
+/// Why a batch is not known to be in the topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Nothing of the batch is in the topic and the producer is good: the batch may be repeated.
+    #[error("the transaction was aborted: {0}")]
+    Aborted(KafkaError),
+    /// The producer is of no more use, or what became of the batch is not known: a new producer
+    /// has to read the mark.
+    #[error("the producer is of no more use: {0}")]
+    Broken(KafkaError),
+    /// Another producer has taken the transactional id.
+    #[error("another relay has taken over")]
+    Fenced,
+}
+
+/// Counts what the broker took and keeps the first refusal.
+#[derive(Default)]
+pub struct Deliveries {
+    n_taken: AtomicUsize,
+    refused: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext<NoCustomPartitioner> for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => {
+                self.n_taken.fetch_add(1, Ordering::AcqRel);
+            }
+            Err((error, _)) => {
+                let mut refused = self.refused.lock().unwrap_or_else(|held| held.into_inner());
+                refused.get_or_insert_with(|| error.clone());
+            }
+        }
+    }
+}
+
+impl Deliveries {
+    fn forget(&self) {
+        self.n_taken.store(0, Ordering::Release);
+        *self.refused.lock().unwrap_or_else(|held| held.into_inner()) = None;
+    }
+
+    /// Whether the broker took all of `n_sent`.
+    fn check(&self, n_sent: usize) -> Result<(), KafkaError> {
+        if let Some(error) = self.refused.lock().unwrap_or_else(|held| held.into_inner()).clone() {
+            return Err(error);
+        }
+        if self.n_taken.load(Ordering::Acquire) == n_sent {
+            Ok(())
+        } else {
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut))
+        }
+    }
+}
+
+/// The producer of one topic.
+pub struct Publisher {
+    producer: ThreadedProducer<Deliveries>,
+    topic: String,
+    marks: String,
+    fail_points: FailPoints,
+    is_abandoned: Arc<AtomicBool>,
+}
+
+impl Publisher {
+    /// A producer that holds the topic's transactional id: the one before can commit no more, and
+    /// a transaction that it left open has been ended. Once `is_abandoned`, calls are not repeated.
+    ///
+    /// # Errors
+    /// [`Fault`]; never [`Fault::Aborted`].
+    pub fn start(
+        settings: &KafkaSettings,
+        topic: String,
+        transactional_id: &str,
+        fail_points: FailPoints,
+        is_abandoned: Arc<AtomicBool>,
+    ) -> Result<Self, Fault> {
+        let mut config = settings.client();
+        config
+            .set("transactional.id", transactional_id)
+            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "1")
+            // Where Java clients place keys, so that Kafka Streams and Connect can join by them.
+            .set("partitioner", "murmur2_random");
+        let producer = ThreadedProducer::from_config_and_context(&config, Deliveries::default())
+            .map_err(Fault::Broken)?;
+        let marks = marks_name(&settings.prefix);
+        let publisher = Self { producer, topic, marks, fail_points, is_abandoned };
+        publisher.repeat(|producer| producer.init_transactions(CALL))?;
+        Ok(publisher)
+    }
+
+    /// Publishes the records and the mark in one transaction.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn publish(&self, records: &[Record], mark: &Mark) -> Result<(), Fault> {
+        self.producer.context().forget();
+        self.producer.begin_transaction().map_err(|error| self.fault(error))?;
+        match self.fill(records, mark) {
+            Ok(()) => {}
+            Err(error) => return Err(self.abort(error)),
+        }
+        (self.fail_points)("after_mark_before_commit");
+        match self.repeat(|producer| producer.commit_transaction(CALL)) {
+            Ok(()) => {}
+            Err(Fault::Aborted(error)) => return Err(self.abort(error)),
+            Err(fault) => return Err(fault),
+        }
+        (self.fail_points)("after_commit");
+        Ok(())
+    }
+
+    /// Sends all and waits until the broker has taken each, which flushing alone does not tell.
+    fn fill(&self, records: &[Record], mark: &Mark) -> Result<(), KafkaError> {
+        (self.fail_points)("before_produce");
+        for record in records {
+            let message = BaseRecord::to(&self.topic)
+                .key(record.key.as_str())
+                .payload(&*record.value)
+                .headers(record.client_headers());
+            self.producer.send(message).map_err(|(error, _)| error)?;
+        }
+        self.producer.flush(TRANSACTION_TIMEOUT)?;
+        self.producer.context().check(records.len())?;
+        (self.fail_points)("after_produce_before_mark");
+        let value = mark.encode();
+        let message = BaseRecord::to(&self.marks).key(self.topic.as_str()).payload(value.as_str());
+        self.producer.send(message).map_err(|(error, _)| error)?;
+        self.producer.flush(TRANSACTION_TIMEOUT)?;
+        self.producer.context().check(records.len() + 1)
+    }
+
+    fn abort(&self, error: KafkaError) -> Fault {
+        if let fault @ (Fault::Fenced | Fault::Broken(_)) = self.fault(error.clone())
+            && self.producer.client().fatal_error().is_some()
+        {
+            return fault;
+        }
+        match self.repeat(|producer| producer.abort_transaction(CALL)) {
+            Ok(()) => Fault::Aborted(error),
+            Err(Fault::Fenced) => Fault::Fenced,
+            Err(Fault::Aborted(error) | Fault::Broken(error)) => Fault::Broken(error),
+        }
+    }
+
+    /// Repeats a call of the transaction's protocol as long as it says that it may be repeated: it
+    /// then goes on where it was, so that a commit that timed out is not decided twice.
+    fn repeat(
+        &self,
+        call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), KafkaError>,
+    ) -> Result<(), Fault> {
+        let began_at = Instant::now();
+        loop {
+            let error = match call(&self.producer) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let may_repeat = match &error {
+                KafkaError::Transaction(answer) => answer.is_retriable(),
+                KafkaError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,
+                _ => false,
+            };
+            let is_over = began_at.elapsed() > ENDING || self.is_abandoned.load(Ordering::Acquire);
+            if !may_repeat || is_over {
+                return Err(self.fault(error));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn fault(&self, error: KafkaError) -> Fault {
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
+        let code = fatal.or(match &error {
+            KafkaError::Transaction(answer) => Some(answer.code()),
+            other => other.rdkafka_error_code(),
+        });
+        match (code, &error) {
+            (
+                Some(
+                    RDKafkaErrorCode::Fenced
+                    | RDKafkaErrorCode::ProducerFenced
+                    | RDKafkaErrorCode::InvalidProducerEpoch,
+                ),
+                _,
+            ) => Fault::Fenced,
+            (_, KafkaError::Transaction(answer))
+                if fatal.is_none() && answer.txn_requires_abort() =>
+            {
+                Fault::Aborted(error)
+            }
+            _ => Fault::Broken(error),
+        }
+    }
+}

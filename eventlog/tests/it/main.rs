@@ -1,0 +1,15 @@
+//! What the log and the vault promise, on every store and on a real Postgres.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests are told where the server is, and wait for their own tasks"
+)]
+
+mod chaos;
+mod contract;
+mod database;
+mod outage;
+mod postgres;
+mod same_answers;
+mod samples;
+mod vault;
