@@ -11,7 +11,7 @@ use domain::ids::CompanyId;
 use domain::permission::{self, Relation};
 use domain::{Aggregate, Event, Facts, Reference};
 use eventlog::clock::Clock;
-use eventlog::codec::{Codec, CodecError, Encoded};
+use eventlog::codec::{Codec, CodecError, Encoded, key_home};
 use eventlog::envelope::{Cause, NewEvent, Position, StoredEvent, StreamId, Version};
 use eventlog::store::{Append, AppendError, ClaimChange, EventStore, Guard, ReadError};
 use eventlog::vault::VaultError;
@@ -338,12 +338,21 @@ impl Bus {
             })
             .collect();
         let sealed = self.codec.seal(stream.company, &with_ids).await.map_err(unsealed)?;
+        let mut keys = keys(&sealed);
+        if let Some(subject) = loaded.entry.state.subject() {
+            // Even an event without a personal field is refused once its subject was erased.
+            let home = key_home(stream.company, subject);
+            let key = self.codec.vault().key_for(home, subject).await;
+            keys.push(key.map_err(|error| unsealed(error.into()))?.id);
+            keys.sort_unstable();
+            keys.dedup();
+        }
         let append = Append {
             stream: stream.clone(),
             expected: loaded.entry.version,
             guards: relied.guards.clone(),
             claims: self.claim_changes(stream.company, with_ids.iter().map(|(_, event)| event)),
-            keys: keys(&sealed),
+            keys,
             cause: cause.clone(),
             events: with_ids
                 .iter()

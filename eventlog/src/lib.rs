@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod envelope;
+pub mod fail_point;
 pub mod feed;
 pub mod files;
 pub mod kafka;
@@ -15,4 +16,5 @@ pub mod applied;
 pub mod codec;
 pub mod consume;
 pub mod deadlines;
+pub mod ledger;
 pub mod upcast;

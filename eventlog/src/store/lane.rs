@@ -22,6 +22,7 @@ use super::rows;
 use super::wake::Wake;
 use super::{Append, AppendError, Appended};
 use crate::envelope::{Position, Version};
+use crate::fail_point::FailPoint;
 
 /// How many appends may wait in the channel; beyond that callers wait to get in.
 const QUEUE: usize = 1024;
@@ -107,6 +108,7 @@ pub(super) struct Lane {
     known: KnownPairs,
     wake: Arc<Wake>,
     deadline: Duration,
+    fail_point: FailPoint,
     stop: CancellationToken,
 }
 
@@ -138,12 +140,15 @@ impl Lane {
         options: PgConnectOptions,
         deadline: Duration,
         wake: Arc<Wake>,
+        fail_point: FailPoint,
         stop: CancellationToken,
     ) -> (Entrance, Self) {
         let (sender, queue) = mpsc::channel(QUEUE);
         let entrance = Entrance { queue: sender, deadline };
         let (waiting, known) = (VecDeque::new(), KnownPairs::default());
-        (entrance, Self { queue, waiting, options, link: None, known, wake, deadline, stop })
+        let link = None;
+        let lane = Self { queue, waiting, options, link, known, wake, deadline, fail_point, stop };
+        (entrance, lane)
     }
 
     /// Works until it is stopped; then what was queued before is still sent, if the database can be
@@ -236,8 +241,10 @@ impl Lane {
         if group.is_empty() {
             return;
         }
+        (self.fail_point)("append.before_send");
         match self.send(&group).await {
             Sent::Judged(verdicts) => {
+                (self.fail_point)("append.after_commit");
                 let committed = verdicts.iter().flatten().map(|appended| appended.position).max();
                 if let Some(position) = committed {
                     self.wake.committed(position);

@@ -23,9 +23,10 @@ use super::{
     connect, room,
 };
 use crate::envelope::{Position, StoredEvent, StreamId, Version, event_hash};
+use crate::fail_point::{FailPoint, no_fail_point};
 
 /// Where the log is and how to use it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostgresSettings {
     /// Address of the database, `postgres://user:password@host:port/name`. The schema must be
     /// there, see [`crate::migrate`].
@@ -34,13 +35,16 @@ pub struct PostgresSettings {
     pub max_connections: usize,
     /// How long an append may wait for the database before its caller is told.
     pub append_deadline: Duration,
+    /// Passed at `append.before_send` and `append.after_commit`.
+    pub fail_point: FailPoint,
 }
 
 impl PostgresSettings {
     /// The usual settings: 16 connections for reading, and 10 seconds for an append.
     #[must_use]
     pub fn new(url: SecretString) -> Self {
-        Self { url, max_connections: 16, append_deadline: Duration::from_secs(10) }
+        let append_deadline = Duration::from_secs(10);
+        Self { url, max_connections: 16, append_deadline, fail_point: no_fail_point() }
     }
 }
 
@@ -69,8 +73,13 @@ impl PostgresStore {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let readers = Arc::new(Readers::new(options.clone(), settings.max_connections));
         let wake = Arc::new(Wake::new());
-        let (entrance, lane) =
-            Lane::new(options.clone(), settings.append_deadline, Arc::clone(&wake), stop.clone());
+        let (entrance, lane) = Lane::new(
+            options.clone(),
+            settings.append_deadline,
+            Arc::clone(&wake),
+            Arc::clone(&settings.fail_point),
+            stop.clone(),
+        );
         tasks.spawn(lane.run());
         tasks.spawn({
             let (wake, options, stop) = (Arc::clone(&wake), options.clone(), stop.clone());

@@ -1,0 +1,87 @@
+//! A company in memory, and two processes that work on it.
+
+use std::sync::Arc;
+
+use chrono::DateTime;
+use commands::{Bus, BusSettings, CommandError, Order, Receipt};
+use domain::caller::{Actor, Caller, Role};
+use domain::candidate::{self, Candidate, GivenProfile};
+use domain::ids::{AccountId, CandidateId, CompanyId, MemberId};
+use domain::member::{self, Member};
+use eventlog::clock::ManualClock;
+use eventlog::codec::Codec;
+use eventlog::store::EventStore;
+use eventlog::store::memory::MemoryStore;
+use eventlog::vault::memory::MemoryVault;
+use eventlog::vault::secrets::Secrets;
+use uuid::Uuid;
+
+/// Two buses on one log, each with a cache of its own, as two processes have.
+pub struct World {
+    pub one: Bus,
+    pub other: Bus,
+    pub store: Arc<MemoryStore>,
+    pub vault: MemoryVault,
+    pub hr: Caller,
+}
+
+pub fn id(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+pub fn order(n: u128) -> Order {
+    Order::of_client(id(0xc000 + n), n.to_be_bytes().to_vec())
+}
+
+pub fn member(company: CompanyId, n: u128, role: Role) -> Caller {
+    Caller { company, actor: Actor::Member(MemberId(id(n))), roles: vec![role] }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let at = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        let clock = Arc::new(ManualClock::new(at));
+        let vault = MemoryVault::new();
+        let store = Arc::new(MemoryStore::new(clock.clone(), vault.clone()));
+        let secrets = Secrets::in_memory();
+        let bus = || {
+            let codec = Codec::new(Arc::new(vault.clone()));
+            let log = Arc::clone(&store) as Arc<dyn EventStore>;
+            Bus::new(log, codec, secrets.clone(), clock.clone(), BusSettings::default())
+        };
+        let hr = member(CompanyId(id(1)), 2, Role::Hr);
+        let (one, other) = (bus(), bus());
+        Self { one, other, store, vault, hr }
+    }
+
+    pub async fn register(&self, n: u128, email: &str) -> Result<Receipt, CommandError> {
+        let profile = GivenProfile {
+            full_name: "Ada Example".into(),
+            email: email.into(),
+            phone: None,
+            source: None,
+        };
+        let command = candidate::Command::Register { candidate_id: CandidateId(id(n)), profile };
+        self.one.execute::<Candidate>(&self.hr, id(n), command, order(n)).await
+    }
+
+    pub async fn join(&self, n: u128) -> MemberId {
+        let member_id = MemberId(id(n));
+        let system = Caller::system(self.hr.company, "identity");
+        let invite = member::Command::Invite {
+            member_id,
+            email: format!("m{n}@example.com"),
+            full_name: "Bo Example".into(),
+            role: Role::Employee,
+            department: None,
+        };
+        self.one.execute::<Member>(&system, id(n), invite, order(n)).await.expect("invited");
+        let join = member::Command::Join { account_id: AccountId(id(n)) };
+        self.one.execute::<Member>(&system, id(n), join, order(n + 0x100)).await.expect("joined");
+        member_id
+    }
+}
+
+pub fn note(text: &str) -> candidate::Command {
+    candidate::Command::AddNote { text: text.into() }
+}
