@@ -34,6 +34,8 @@ build() {
   need pkg-config has pkg-config
   need libssl-dev pkg-config --exists openssl
   need zlib1g-dev pkg-config --exists zlib
+  # librdkafka includes its headers even when it is built without it.
+  need libcurl4-openssl-dev pkg-config --exists libcurl
 }
 
 run() {

@@ -80,6 +80,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all of these events are the large one")]
 pub enum Event {
     /// A model answered.
     Completed(Call),

@@ -99,6 +99,9 @@ entries! {
     "ACCESS_DENIED" AccessDenied 403
         "The caller may not see or do this."
         "Ask an administrator of the company for the right."
+    "INVITATION_INVALID" ValidationFailed 400
+        "The invitation is unknown, expired, or taken up by another."
+        "Ask an administrator of the company for a new one."
 
     // Every command and every read.
     "NOT_FOUND" NotFound 404
@@ -134,11 +137,11 @@ entries! {
     "INTERNAL_ERROR" InternalError 500
         "The server failed; the cause is in its log under the request id."
         "Repeat the request; if it fails again, report the request id."
-    "STALE" Unavailable 503
+    "STALE_READ" Unavailable 503
         "The read model has not yet applied the versions that the request asks for; the message says how far it is."
         "Repeat the query after a moment, or leave the token out."
-    "TOKEN_AHEAD" ValidationFailed 400
-        "A consistency token names a version that does not exist, or another company's stream."
+    "CONSISTENCY_TOKEN_INVALID" ValidationFailed 400
+        "A consistency token is malformed, names a version that does not exist, or another company's stream."
         "Send tokens as they were received."
     "CURSOR_INVALID" ValidationFailed 400
         "The cursor was not made by this list or subscription."
@@ -146,9 +149,18 @@ entries! {
     "CURSOR_AHEAD" ValidationFailed 400
         "The cursor is past the end of the log."
         "Start from the last cursor that was received."
-    "TIME_IN_FUTURE" ValidationFailed 400
+    "PAGE_INVALID" ValidationFailed 400
+        "A page is asked for with both first and last, or with a size out of range."
+        "Give one of the two, between 1 and 100."
+    "AS_OF_IN_FUTURE" ValidationFailed 400
         "A state is asked for as of a time that has not come."
         "Ask for a time that is past."
+    "AS_OF_VERSION_UNKNOWN" NotFound 404
+        "A state is asked for as of a version that the history has not reached."
+        "Ask for a version that exists."
+    "HISTORY_UNREADABLE" InternalError 500
+        "An event of the history cannot be read; what follows it is withheld, so that nobody takes a part for the whole."
+        "Report the request id; finish the upgrade of all processes, if one is under way."
 
     // Companies, accounts, members.
     "COMPANY_NOT_FOUND" NotFound 404

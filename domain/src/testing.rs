@@ -109,7 +109,9 @@ where
     }
 
     /// The bare outcome.
-    #[must_use]
+    ///
+    /// # Errors
+    /// The refusal, where it came to one.
     pub fn result(self) -> Result<Vec<A::Event>, A::Refusal> {
         self.0
     }

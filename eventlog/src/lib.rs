@@ -18,3 +18,5 @@ pub mod consume;
 pub mod deadlines;
 pub mod ledger;
 pub mod upcast;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::command::Party;
-use super::event::{ConsentPurpose, Event, Mode, Round};
+use super::event::{AskedBy, ConsentPurpose, Event, Mode, Round};
 use crate::caller::{Actor, Caller};
 use crate::ids::{AnswerId, CandidateId, MemberId, QuestionId};
 use crate::job::Difficulty;
@@ -156,7 +156,7 @@ impl Interview {
         self.difficulty.unwrap_or(Difficulty::Warmup)
     }
 
-    /// When somebody last did something.
+    /// When a person last did something.
     #[must_use]
     pub fn last_activity(&self) -> Option<DateTime<Utc>> {
         self.last_activity
@@ -250,10 +250,14 @@ impl Interview {
                 job_question_id,
                 difficulty,
                 dimensions,
+                asked_by,
                 ..
             } => {
                 self.sequence = *sequence;
-                self.last_activity = Some(at);
+                // What a machine asks is no sign of life: a silent candidate stays silent.
+                if matches!(asked_by, AskedBy::Member { .. }) {
+                    self.last_activity = Some(at);
+                }
                 self.questions.push(QuestionState {
                     question_id: *question_id,
                     job_question_id: *job_question_id,
@@ -267,7 +271,6 @@ impl Interview {
             }
             Event::FollowUpAsked { question_id, sequence, follow_up_of, .. } => {
                 self.sequence = *sequence;
-                self.last_activity = Some(at);
                 let of = self.questions.iter().find(|q| q.question_id == *follow_up_of);
                 let (difficulty, dimensions) = of.map_or((Difficulty::Standard, vec![]), |q| {
                     (q.difficulty, q.dimensions.clone())

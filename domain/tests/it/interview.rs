@@ -478,11 +478,16 @@ fn a_candidate_does_not_fail_to_come_before_the_beginning() {
 
 #[test]
 fn a_new_time_sends_everybody_out() {
-    let mut events = history(Some(Status::WaitingForCandidate), Mode::HumanOnly);
-    events.push(Event::Rescheduled { at: later(), duration_minutes: 30 });
-    given::<Interview>(noon(), &ada(), events)
-        .when(Command::Join { party: Party::Candidate })
-        .then([candidate_joined()]);
+    let join = |party| Command::Join { party };
+    let rescheduled = |status| {
+        let mut events = history(Some(status), Mode::HumanOnly);
+        events.push(Event::Rescheduled { at: later(), duration_minutes: 30 });
+        given::<Interview>(noon(), &ada(), events)
+    };
+    let round = rescheduled(Status::WaitingForCandidate);
+    round.when(join(Party::Candidate)).then([candidate_joined()]);
+    let round = rescheduled(Status::WaitingForInterviewer);
+    round.when(join(Party::Interviewer)).then([interviewer_joined()]);
 }
 
 #[test]

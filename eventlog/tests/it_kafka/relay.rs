@@ -2,11 +2,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use eventlog::envelope::{Position, StoredEvent};
 use eventlog::kafka::KafkaSettings;
 use eventlog::kafka::lease::PgLeases;
 use eventlog::kafka::mark::read_mark;
 use eventlog::kafka::relay::{FailPoints, Stopped, run_all};
-use eventlog::kafka::topics::{Topic, ensure, marks_name};
+use eventlog::kafka::topics::{TOPICS, Topic, ensure, marks_name};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::message::Headers;
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::lease::database;
 use crate::world::{
     DEADLINE, Switch, append, append_many, check, client, complete, events_in, events_of,
-    is_in_stream_order, log, parts, records, relayed, report_of, soon, start, stream, topic,
+    is_in_stream_order, log, parts, records, relayed, report_of, settings, soon, start, stream,
+    topic,
 };
 
 /// A fail point that acts once, the first time the place is passed.
@@ -49,7 +51,7 @@ async fn every_event_arrives_once_in_the_order_of_its_stream_as_a_cloud_event() 
     assert!(is_in_stream_order(&records));
     let events = events_in(&records);
     assert_eq!(events, events_of(&*log, "interview").await);
-    assert!(events.iter().all(eventlog::envelope::StoredEvent::is_intact));
+    assert!(events.iter().all(StoredEvent::is_intact));
     for record in &records {
         let headers = record.headers().expect("headers");
         let header = |name: &str| {
@@ -218,12 +220,17 @@ async fn a_mark_behind_another_topics_open_transaction_is_waited_for() {
     while records(&settings, &name, topic.partitions, "read_committed").await.len() < 10 {}
     first.stop().await;
 
-    append_many(&*log, "job", 5).await;
-    let second = start(parts(&settings, &log, Switch::on()), topic);
+    let early = tokio::time::timeout(Duration::from_secs(1), read_mark(&settings, &name)).await;
+    assert!(early.is_err(), "the mark before is not the last one: {early:?}");
+
     tokio::task::spawn_blocking(move || foreign.commit_transaction(Timeout::After(DEADLINE)))
         .await
         .expect("ended")
         .expect("committed");
+    let mark = soon(read_mark(&settings, &name)).await.expect("readable").expect("a mark");
+    assert_eq!(mark.position, Position(10));
+    append_many(&*log, "job", 5).await;
+    let second = start(parts(&settings, &log, Switch::on()), topic);
     let report = report_of(&settings, topic, &log, 15).await;
     second.stop().await;
     assert_eq!(report, complete(15));
@@ -246,10 +253,8 @@ async fn a_topic_that_is_ahead_of_a_restored_log_stops_until_it_is_made_anew() {
     relay.stop().await;
 
     let restored = log();
-    let foreign = || Stopped::ForeignMark {
-        topic: topic.name(&settings.prefix),
-        position: eventlog::envelope::Position(10),
-    };
+    let foreign =
+        || Stopped::ForeignMark { topic: topic.name(&settings.prefix), position: Position(10) };
     append_many(&*restored, "job", 5).await;
     let shorter = start(parts(&settings, &restored, Switch::on()), topic).ended().await;
     assert_eq!(shorter, Err(foreign()));
@@ -350,4 +355,25 @@ async fn an_absent_broker_is_waited_for() {
     let relay = start(parts(&settings, &log(), Switch::on()), topic("job"));
     let early = tokio::time::timeout(Duration::from_millis(300), relay.ended()).await;
     assert!(early.is_err(), "the relay goes on waiting");
+}
+
+#[tokio::test]
+async fn all_topics_are_published_side_by_side() {
+    let (settings, log) = (settings(), log());
+    ensure(&settings, TOPICS).await.expect("the topics are made");
+    for _ in 0..3 {
+        for topic in TOPICS {
+            append_many(&*log, topic.aggregate, 7).await;
+        }
+    }
+    let stop = CancellationToken::new();
+    let relays = tokio::spawn({
+        let (parts, stop) = (parts(&settings, &log, Switch::on()), stop.clone());
+        async move { run_all(&parts, TOPICS, &stop).await }
+    });
+    for topic in TOPICS {
+        assert_eq!(report_of(&settings, *topic, &log, 21).await, complete(21), "{topic:?}");
+    }
+    stop.cancel();
+    assert_eq!(soon(relays).await.expect("no panic"), []);
 }

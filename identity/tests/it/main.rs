@@ -1,0 +1,213 @@
+//! Identity on real tables and a log in memory: who may enter, and for how long.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta};
+use commands::{Bus, BusSettings, Order};
+use domain::caller::{Actor, Caller, Role};
+use domain::member::{self, Member};
+use eventlog::clock::ManualClock;
+use eventlog::codec::Codec;
+use eventlog::store::memory::MemoryStore;
+use eventlog::testing::TestDatabase;
+use eventlog::vault::memory::MemoryVault;
+use eventlog::vault::secrets::Secrets;
+use identity::{Identity, IdentityError, Invitee, RegisteredCompany};
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+struct World {
+    database: TestDatabase,
+    identity: Identity,
+    bus: Arc<Bus>,
+    clock: Arc<ManualClock>,
+}
+
+const PASSWORD: &str = "correct horse 1";
+
+fn password() -> SecretString {
+    PASSWORD.into()
+}
+
+fn order(n: u128) -> Order {
+    Order::of_client(Uuid::from_u128(0xc000 + n), n.to_be_bytes().to_vec())
+}
+
+fn invitee(email: &str, role: Role) -> Invitee {
+    Invitee { email: email.into(), full_name: "Ada Example".into(), role, department: None }
+}
+
+impl World {
+    async fn new() -> Self {
+        let database = TestDatabase::create().await;
+        let at = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        let clock = Arc::new(ManualClock::new(at));
+        let vault = MemoryVault::new();
+        let store = Arc::new(MemoryStore::new(clock.clone(), vault.clone()));
+        let codec = Codec::new(Arc::new(vault));
+        let secrets = Secrets::in_memory();
+        let bus =
+            Arc::new(Bus::new(store, codec, secrets, clock.clone(), BusSettings::default()));
+        let identity =
+            Identity::start(database.pool.clone(), bus.clone()).await.expect("started");
+        Self { database, identity, bus, clock }
+    }
+
+    async fn company(&self) -> RegisteredCompany {
+        let operator = self.identity.ensure_operator("op@colloquy.example", password()).await;
+        let operator = operator.expect("an operator");
+        let admin = invitee("ada@acme.example", Role::CompanyAdmin);
+        let registered = self.identity.register_company(
+            &operator,
+            order(1),
+            "Acme".into(),
+            Some("acme.example".into()),
+            admin,
+        );
+        registered.await.expect("registered")
+    }
+
+    async fn admin(&self) -> (RegisteredCompany, identity::Session) {
+        let company = self.company().await;
+        let token = company.admin.token.expose_secret().to_owned();
+        let session = self.identity.accept_invitation(&token, password()).await.expect("joined");
+        (company, session)
+    }
+}
+
+fn code<T>(result: Result<T, IdentityError>) -> &'static str {
+    result.err().map_or("ok", |error| error.code())
+}
+
+#[tokio::test]
+async fn an_invited_person_signs_in_and_is_who_the_invitation_names() {
+    let w = World::new().await;
+    let (company, _) = w.admin().await;
+    let session = w.identity.sign_in(" Ada@ACME.example ", password()).await.expect("signed in");
+    let token = session.access_token.expose_secret();
+    let principal = w.identity.verify(token).await.expect("valid");
+    assert_eq!(principal.caller.company, company.company_id);
+    assert_eq!(principal.caller.actor, Actor::Member(company.admin.member_id));
+    assert_eq!(principal.caller.roles, [Role::CompanyAdmin]);
+    let stored: String = sqlx::query_scalar("select password_hash from identity.account limit 1")
+        .fetch_one(&w.database.pool)
+        .await
+        .expect("a row");
+    assert!(!stored.contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_address_answer_alike() {
+    let w = World::new().await;
+    w.admin().await;
+    let wrong = w.identity.sign_in("ada@acme.example", "wrong horse 1".into()).await;
+    let unknown = w.identity.sign_in("bo@acme.example", password()).await;
+    let garbage = w.identity.sign_in("\0", password()).await;
+    assert_eq!([code(wrong), code(unknown), code(garbage)], ["AUTH_001"; 3]);
+}
+
+#[tokio::test]
+async fn a_token_ends_after_fifteen_minutes() {
+    let w = World::new().await;
+    let (_, session) = w.admin().await;
+    let token = session.access_token.expose_secret();
+    w.clock.advance(TimeDelta::seconds(15 * 60 - 1));
+    assert_eq!(code(w.identity.verify(token).await), "ok");
+    w.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(code(w.identity.verify(token).await), "AUTH_002");
+}
+
+#[tokio::test]
+async fn a_token_that_was_touched_is_refused() {
+    let w = World::new().await;
+    let (_, session) = w.admin().await;
+    let token = session.access_token.expose_secret();
+    let (head, rest) = token.split_once('.').expect("three parts");
+    let (body, signature) = rest.split_once('.').expect("three parts");
+    // {"alg":"none","kid":"k1"} and {"alg":"HS256","kid":"k1"}
+    let none = "eyJhbGciOiJub25lIiwia2lkIjoiazEifQ";
+    let hmac = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0";
+    let touched = [
+        format!("{none}.{body}."),
+        format!("{hmac}.{body}.{signature}"),
+        format!("{head}.{body}."),
+        format!("{head}.{body}.{}", signature.chars().rev().collect::<String>()),
+        format!("{head}.{}.{signature}", body.replace('a', "b")),
+        "x".repeat(100_000),
+        String::new(),
+        "..".into(),
+        "\0".into(),
+    ];
+    for bad in touched {
+        assert_eq!(code(w.identity.verify(&bad).await), "INVALID_TOKEN", "{bad:.40}");
+    }
+}
+
+#[tokio::test]
+async fn a_deactivated_member_is_nobody_any_more() {
+    let w = World::new().await;
+    let (company, _) = w.admin().await;
+    let system = Caller::system(company.company_id, "identity");
+    let invited = w.identity.invite(&system, order(2), invitee("bo@acme.example", Role::Hr)).await;
+    let invited = invited.expect("invited");
+    let token = invited.token.expose_secret();
+    let session = w.identity.accept_invitation(token, "another horse 2".into()).await;
+    let session = session.expect("joined");
+    let admin = Actor::Member(company.admin.member_id);
+    let admin =
+        Caller { company: company.company_id, actor: admin, roles: vec![Role::CompanyAdmin] };
+    let deactivate = member::Command::Deactivate;
+    let done = w.bus.execute::<Member>(&admin, invited.member_id.0, deactivate, order(3)).await;
+    done.expect("deactivated");
+    let verified = w.identity.verify(session.access_token.expose_secret()).await;
+    assert_eq!(code(verified), "INVALID_TOKEN");
+    let again = w.identity.sign_in("bo@acme.example", "another horse 2".into()).await;
+    assert_eq!(code(again), "AUTH_001");
+}
+
+#[tokio::test]
+async fn an_invitation_is_shown_again_to_a_repeat_and_taken_up_by_one_person() {
+    let w = World::new().await;
+    let first = w.company().await;
+    let again = w.company().await;
+    assert_eq!(first.company_id, again.company_id);
+    assert_eq!(first.admin.token.expose_secret(), again.admin.token.expose_secret());
+    let token = first.admin.token.expose_secret();
+    assert_eq!(code(w.identity.accept_invitation(token, "short".into()).await), "VALIDATION_FAILED");
+    assert_eq!(code(w.identity.accept_invitation(token, password()).await), "ok");
+    // A repeat by the same person is harmless, anybody else is refused.
+    assert_eq!(code(w.identity.accept_invitation(token, password()).await), "ok");
+    let stranger = w.identity.accept_invitation(token, "another horse 2".into()).await;
+    assert_eq!(code(stranger), "AUTH_001");
+    assert_eq!(
+        code(w.identity.accept_invitation("garbage", password()).await),
+        "INVITATION_INVALID"
+    );
+}
+
+#[tokio::test]
+async fn an_invitation_ends_after_seven_days() {
+    let w = World::new().await;
+    let company = w.company().await;
+    w.clock.advance(TimeDelta::days(7));
+    let late = w.identity.accept_invitation(company.admin.token.expose_secret(), password()).await;
+    assert_eq!(code(late), "INVITATION_INVALID");
+}
+
+#[tokio::test]
+async fn only_an_operator_makes_companies() {
+    let w = World::new().await;
+    let (_, session) = w.admin().await;
+    let caller = session.principal.caller;
+    let invitee = invitee("eve@other.example", Role::CompanyAdmin);
+    let made = w.identity.register_company(&caller, order(9), "Other".into(), None, invitee).await;
+    assert_eq!(code(made), "AUTH_003");
+}
+
+#[tokio::test]
+async fn an_unknown_access_token_opens_no_interview() {
+    let w = World::new().await;
+    for token in ["", "garbage", &"x".repeat(100_000)] {
+        assert_eq!(code(w.identity.open_interview_session(token).await), "INT_002");
+    }
+}
