@@ -31,4 +31,4 @@ demo: ## plays an interview from job to signed verdict through the public API
 	cargo run --bin colloquy -- demo
 
 bench: ## measures, with a PostgreSQL that writes through to the disk
-	@deploy/bench-env.sh cargo run --release --manifest-path benches/Cargo.toml
+	@deploy/bench-env.sh cargo run --release --manifest-path benches/Cargo.toml --target-dir target

@@ -154,6 +154,10 @@ impl Codec {
     ///
     /// # Errors
     /// [`CodecError::Vault`] when the keys cannot be had at present.
+    #[expect(
+        clippy::result_large_err,
+        reason = "an event that cannot be read is as large as one that can"
+    )]
     pub async fn open_each(
         &self,
         stored: Vec<StoredEvent>,

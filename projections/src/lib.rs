@@ -1,1 +1,37 @@
-//! projections
+//! The read side: read models folded from the log, their queries, replay, and the live tail.
+//!
+//! Nothing here can issue an order, and nothing is decided here. The list of read models is
+//! [`model::MODELS`]; each has its rows, its fold and its queries in one file.
+
+pub mod ai_calls;
+pub mod applications;
+pub mod applied;
+pub mod as_of;
+pub mod candidates;
+pub mod companies;
+pub mod dashboard;
+pub mod history;
+pub mod interviews;
+pub mod jobs;
+pub mod lag;
+pub mod live;
+pub mod members;
+pub mod model;
+pub mod observations;
+pub mod page;
+pub mod projector;
+pub mod query;
+pub mod rebuild;
+pub mod resumes;
+mod rows;
+pub mod runner;
+mod scope;
+pub mod token;
+pub mod transcripts;
+pub mod verdicts;
+
+// Whoever stands above the read side needs the log's places and events, but not the log.
+pub use eventlog::codec::Recorded;
+pub use eventlog::envelope::{Position, StreamId, Version};
+pub use query::{QueryError, Reads, View};
+pub use token::Token;

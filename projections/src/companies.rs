@@ -1,0 +1,120 @@
+//! Companies: the tenants' names and domains.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use domain::Event;
+use domain::company::Event::{Registered, Renamed};
+use domain::ids::CompanyId;
+use eventlog::codec::Recorded;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Model;
+use crate::page::{self, List, Order, SortKind};
+use crate::projector::{Keys, Projector};
+use crate::query::{QueryError, Reads, View};
+use crate::scope;
+
+/// The registration of this model.
+pub const MODEL: Model = Model::of::<Companies>();
+
+/// The read model of companies.
+pub enum Companies {}
+
+/// Names a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key {
+    /// The company.
+    pub company_id: CompanyId,
+}
+
+/// A company.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The company.
+    pub company_id: CompanyId,
+    /// Its name.
+    pub name: String,
+    /// Its mail domain, if it has one.
+    pub domain: Option<String>,
+    /// Version of the stream.
+    pub version: u64,
+    /// When it became a tenant.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Projector for Companies {
+    const NAME: &'static str = "companies";
+    const VERSION: u32 = 1;
+    const TABLE: &'static str = "rm_company";
+    const KEY: &'static [&'static str] = &["company_id"];
+    const STREAM: &'static str = "company_id";
+    const AGGREGATES: &'static [&'static str] = &["company"];
+    type Key = Key;
+    type Row = Row;
+
+    fn keys(recorded: &Recorded) -> Keys<Key> {
+        // A company's stream is named by the company, whichever tenant it is filed under.
+        Keys::one(Key { company_id: CompanyId(recorded.stored.stream.id) })
+    }
+
+    fn fold(key: &Key, row: Option<Row>, recorded: &Recorded) -> Option<Row> {
+        let Event::Company(event) = &recorded.event else {
+            return row;
+        };
+        let (version, at) = (recorded.stored.version.0, recorded.stored.occurred_at);
+        if let Registered { name, domain } = event {
+            return Some(Row {
+                company_id: key.company_id,
+                name: name.clone(),
+                domain: domain.clone(),
+                version,
+                created_at: at,
+                updated_at: at,
+            });
+        }
+        let mut row = row?;
+        match event {
+            Registered { .. } => {}
+            Renamed { name } => row.name.clone_from(name),
+        }
+        row.version = version;
+        row.updated_at = at;
+        Some(row)
+    }
+}
+
+const LIST: List = List {
+    name: "companies",
+    table: Companies::TABLE,
+    row: "to_jsonb(t)",
+    sort: "t.created_at",
+    kind: SortKind::Time,
+    id: "company_id",
+    order: Order::Descending,
+};
+
+/// The company of the view.
+///
+/// # Errors
+/// [`QueryError::Unavailable`].
+pub async fn get(reads: &Reads, view: &View) -> Result<Option<Row>, QueryError> {
+    Ok(by_ids(reads, view, &[view.company]).await?.remove(&view.company))
+}
+
+/// Those of these companies that the view shows: at most its own.
+///
+/// # Errors
+/// [`QueryError::Unavailable`].
+pub async fn by_ids(
+    reads: &Reads,
+    view: &View,
+    ids: &[CompanyId],
+) -> Result<HashMap<CompanyId, Row>, QueryError> {
+    let ids = ids.iter().map(|id| id.0).collect();
+    let restrict = |sql: &mut _| scope::whole_company(sql, view, "t");
+    let rows = page::batch(reads, &LIST, LIST.id, ids, restrict).await?;
+    Ok(page::by_key(rows, |row: &Row| row.company_id))
+}

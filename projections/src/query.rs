@@ -1,0 +1,99 @@
+//! What every query of a read model needs: where to read, for whom, and what can go wrong.
+
+use std::sync::Arc;
+
+use domain::ids::CompanyId;
+use domain::permission::Scope;
+use eventlog::clock::Clock;
+use eventlog::codec::Codec;
+use eventlog::store::EventStore;
+use sqlx::{PgPool, Postgres, QueryBuilder};
+
+use crate::page::PageError;
+
+/// A query under construction: fragments are constants, values are bound.
+pub(crate) type Sql = QueryBuilder<Postgres>;
+
+/// Where the read side reads: the read models' database, and the log for replay and "as of".
+#[derive(Clone)]
+pub struct Reads {
+    pub(crate) pool: PgPool,
+    pub(crate) store: Arc<dyn EventStore>,
+    pub(crate) codec: Codec,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Reads {
+    /// Reads from this database and this log.
+    #[must_use]
+    pub fn new(
+        pool: PgPool,
+        store: Arc<dyn EventStore>,
+        codec: Codec,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { pool, store, codec, clock }
+    }
+}
+
+/// For whom a query is answered: one company, and within it what the caller's right reaches, see
+/// `domain::permission::scope`. Every query is restricted by both in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The tenant.
+    pub company: CompanyId,
+    /// What of it can be seen.
+    pub scope: Scope,
+}
+
+impl View {
+    /// All of a company.
+    #[must_use]
+    pub fn all(company: CompanyId) -> Self {
+        Self { company, scope: Scope { all: true, ..Scope::default() } }
+    }
+}
+
+/// Why a query was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The page asked for makes no sense.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The database cannot be reached or did not answer; trying again is right.
+    #[error("the read models cannot be reached")]
+    Unavailable,
+}
+
+impl QueryError {
+    /// The public code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Page(error) => error.code(),
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+impl From<sqlx::Error> for QueryError {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::warn!(reason = %reason(&error), "a read model cannot be read");
+        Self::Unavailable
+    }
+}
+
+/// What a log line may say of a database error: neither statement nor values.
+pub(crate) fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(refused) => {
+            format!("sqlstate {}", refused.code().unwrap_or_default())
+        }
+        sqlx::Error::ColumnDecode { index, .. } => format!("column {index} does not decode"),
+        sqlx::Error::Decode(_) => "a value does not decode".to_owned(),
+        sqlx::Error::Io(error) => format!("connection: {}", error.kind()),
+        sqlx::Error::PoolTimedOut => "no connection in time".to_owned(),
+        sqlx::Error::PoolClosed => "the pool is closed".to_owned(),
+        _ => "the database client failed".to_owned(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Rows in their tables: load by keys, save and delete a batch in one statement each. Whatever the
+//! model, a row travels as JSON and the table's own types give it its columns.
+
+use std::collections::BTreeMap;
+
+use eventlog::codec::Recorded;
+use eventlog::envelope::StreamId;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _};
+
+use crate::projector::{Projector, StreamRows, fold_into, keys_of};
+
+/// Folds the next events of some streams into the rows of `table`, in the caller's transaction.
+/// Each stream stands in `work` once.
+pub(crate) async fn project<P: Projector>(
+    conn: &mut PgConnection,
+    table: &str,
+    work: &[(StreamId, Vec<Recorded>)],
+) -> sqlx::Result<()> {
+    let mut streams = load::<P>(conn, table, work).await?;
+    let (mut save, mut drop) = (vec![], vec![]);
+    for ((_, events), rows) in work.iter().zip(&mut streams) {
+        let before = rows.clone();
+        for recorded in events {
+            fold_into::<P>(rows, recorded);
+        }
+        for (key, row) in rows {
+            match (row, before.get(key)) {
+                (Some(row), Some(Some(was))) if row == was => {}
+                (Some(row), _) => save.push(row.clone()),
+                (None, Some(Some(_))) => drop.push(key.clone()),
+                (None, _) => {}
+            }
+        }
+    }
+    upsert::<P>(conn, table, &save).await?;
+    delete::<P>(conn, table, &drop).await
+}
+
+/// The rows that the events touch, by stream in the order of `work`.
+async fn load<P: Projector>(
+    conn: &mut PgConnection,
+    table: &str,
+    work: &[(StreamId, Vec<Recorded>)],
+) -> sqlx::Result<Vec<StreamRows<P>>> {
+    let mut owners = BTreeMap::new();
+    let mut streams: Vec<StreamRows<P>> = vec![];
+    for (i, (stream, events)) in work.iter().enumerate() {
+        let rows = match keys_of::<P>(events) {
+            Some(keys) => {
+                owners.extend(keys.iter().cloned().map(|key| (key, i)));
+                keys.into_iter().map(|key| (key, None)).collect()
+            }
+            None => of_stream::<P>(conn, table, stream).await?,
+        };
+        streams.push(rows);
+    }
+    if owners.is_empty() {
+        return Ok(streams);
+    }
+    let keys: Vec<&P::Key> = owners.keys().collect();
+    let on = P::KEY.iter().map(|column| format!("t.\"{column}\" = k.\"{column}\""));
+    let on: Vec<String> = on.collect();
+    let statement = format!(
+        "select to_jsonb(k) as key, to_jsonb(t) as row
+           from jsonb_populate_recordset(null::{table}, $1) k join {table} t on {}",
+        on.join(" and ")
+    );
+    let query = planned_anew(statement).bind(json(&keys)?);
+    for found in &query.fetch_all(conn).await? {
+        let Json(key): Json<P::Key> = found.try_get("key")?;
+        let Json(row) = found.try_get("row")?;
+        if let Some(i) = owners.get(&key) {
+            streams[*i].insert(key, Some(row));
+        }
+    }
+    Ok(streams)
+}
+
+async fn of_stream<P: Projector>(
+    conn: &mut PgConnection,
+    table: &str,
+    stream: &StreamId,
+) -> sqlx::Result<StreamRows<P>> {
+    let statement = format!(
+        "select to_jsonb(t) as row from {table} t where t.company_id = $1 and t.\"{}\" = $2",
+        P::STREAM
+    );
+    let query = planned_anew(statement).bind(stream.company.0).bind(stream.id);
+    let found = query.fetch_all(conn).await?;
+    let rows = found.iter().map(|found| {
+        // A key's fields are fields of the row.
+        let Json(key) = found.try_get("row")?;
+        let Json(row) = found.try_get("row")?;
+        Ok((key, Some(row)))
+    });
+    rows.collect()
+}
+
+async fn upsert<P: Projector>(
+    conn: &mut PgConnection,
+    table: &str,
+    rows: &[P::Row],
+) -> sqlx::Result<()> {
+    let Json(rows) = json(&rows)?;
+    let Some(first) = rows.get(0).and_then(Value::as_object) else {
+        return Ok(());
+    };
+    let columns: Vec<String> = first.keys().map(|column| format!("\"{column}\"")).collect();
+    let set: Vec<String> = columns.iter().map(|c| format!("{c} = excluded.{c}")).collect();
+    let statement = format!(
+        "insert into {table} ({columns})
+         select {columns} from jsonb_populate_recordset(null::{table}, $1)
+         on conflict ({key}) do update set {set}",
+        columns = columns.join(", "),
+        key = P::KEY.join(", "),
+        set = set.join(", "),
+    );
+    sqlx::query(AssertSqlSafe(statement)).bind(Json(rows)).execute(conn).await.map(drop)
+}
+
+async fn delete<P: Projector>(
+    conn: &mut PgConnection,
+    table: &str,
+    keys: &[P::Key],
+) -> sqlx::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let on: Vec<String> = P::KEY.iter().map(|c| format!("t.\"{c}\" = k.\"{c}\"")).collect();
+    let statement = format!(
+        "delete from {table} t using jsonb_populate_recordset(null::{table}, $1) k where {}",
+        on.join(" and ")
+    );
+    planned_anew(statement).bind(json(&keys)?).execute(conn).await.map(drop)
+}
+
+/// A statement whose plan is made each time: one made while the table was empty would read all of
+/// it for every batch once it is large.
+fn planned_anew(statement: String) -> Query<'static, Postgres, PgArguments> {
+    sqlx::query(AssertSqlSafe(statement)).persistent(false)
+}
+
+fn json<T: Serialize>(value: &T) -> sqlx::Result<Json<Value>> {
+    let mut value = serde_json::to_value(value).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    without_nul(&mut value);
+    Ok(Json(value))
+}
+
+/// The database has no text with NUL: what a machine wrote with one is kept with a mark instead.
+fn without_nul(value: &mut Value) {
+    let mend = |text: &str| text.replace('\0', "\u{fffd}");
+    match value {
+        Value::String(text) if text.contains('\0') => *text = mend(text),
+        Value::Array(values) => values.iter_mut().for_each(without_nul),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(without_nul);
+            if fields.keys().any(|name| name.contains('\0')) {
+                let old = std::mem::take(fields);
+                *fields = old.into_iter().map(|(name, value)| (mend(&name), value)).collect();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
