@@ -299,7 +299,7 @@ impl Subscription {
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     // What was dropped was pinned before; what is kept follows without a hole.
-                    
+                    self.replay_to = (*self.pinned.borrow()).unwrap_or_default();
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }

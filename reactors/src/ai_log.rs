@@ -162,7 +162,11 @@ impl AiLog {
         asking: &Asking<'_>,
         call_id: Uuid,
     ) -> Result<Option<Recalled<T>>, Fault> {
-        let stream = StreamId::new(asking.caller.company, <AiCalls as domain::Aggregate>::NAME, asking.about);
+        let stream = StreamId::new(
+            asking.caller.company,
+            <AiCalls as domain::Aggregate>::NAME,
+            asking.about,
+        );
         let calls = self.histories.now(&stream).await?;
         let outcome = calls.of::<AiCalls>().find_map(|(event, _)| match event {
             Event::Completed(call) if call.provenance.call_id == call_id => {

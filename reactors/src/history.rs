@@ -120,9 +120,8 @@ impl Histories {
     }
 
     fn kept(&self, stream: &StreamId) -> Arc<Opened> {
-        let fresh = |opened: &Arc<Opened>| {
-            opened.since.is_none_or(|since| since.elapsed() < LONGEST_KEPT)
-        };
+        let fresh =
+            |opened: &Arc<Opened>| opened.since.is_none_or(|since| since.elapsed() < LONGEST_KEPT);
         self.kept.get(stream).filter(fresh).unwrap_or_default()
     }
 

@@ -54,11 +54,16 @@ impl Reactor for ResumeReader {
 
     fn react(&self, view: &View, event: &Recorded) -> Vec<Action> {
         let action = match Resume::event(&event.event) {
-            Some(Event::Uploaded { file, .. }) => Some(Action::ReadFile { hash: file.hash.clone() }),
+            Some(Event::Uploaded { file, .. }) => {
+                Some(Action::ReadFile { hash: file.hash.clone() })
+            }
             Some(Event::TextExtracted { text, .. }) => {
                 let resume: Resume = view.state();
                 let text = text.get().cloned();
-                resume.candidate().zip(text).map(|(candidate_id, text)| Action::ReadText { candidate_id, text })
+                resume
+                    .candidate()
+                    .zip(text)
+                    .map(|(candidate_id, text)| Action::ReadText { candidate_id, text })
             }
             Some(Event::Parsed { .. } | Event::ParsingFailed { .. }) | None => None,
         };

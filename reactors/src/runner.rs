@@ -1,10 +1,12 @@
 //! Runs a reactor as a consumer: fold, react, act, and only then move the ledger.
 //!
-//! Streams are independent. Each is worked on in its own task and in its own order; a batch is
+//! Streams are independent. Each is worked on in its own lane and in its own order; a batch is
 //! answered when it is done or when its time is over, and what is still at work then (a slow model)
-//! goes on beside the next batches. Checkpoints wait for it: one is saved only when everything that
-//! was delivered before it is done, so that after a crash the feed delivers the rest again.
+//! goes on beside the next batches. What comes for a stream meanwhile waits in its lane. Checkpoints
+//! wait as well: one is saved only when everything that was delivered before it is done, so that
+//! after a crash the feed delivers the rest again.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +20,7 @@ use eventlog::envelope::{StoredEvent, StreamId, Version};
 use eventlog::feed::Checkpoint;
 use eventlog::ledger::{Ledger, LedgerError};
 use futures::FutureExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -71,12 +73,48 @@ struct Shared<R> {
     fail_point: FailPoint,
     stop: CancellationToken,
     retry_after: Duration,
-    lanes: Mutex<HashMap<StreamId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Streams at work, each with what came for it meanwhile.
+    lanes: Mutex<HashMap<StreamId, Vec<Part>>>,
 }
 
+/// A batch whose checkpoints are not saved yet.
 struct Delivered {
     checkpoints: Vec<Checkpoint>,
-    n_streams_left: Arc<AtomicUsize>,
+    left: Arc<Left>,
+}
+
+/// How many streams of a batch are not done.
+#[derive(Default)]
+struct Left {
+    n_streams: AtomicUsize,
+    changed: Notify,
+}
+
+/// One stream's part of a batch.
+struct Part {
+    work: StreamWork,
+    left: Arc<Left>,
+}
+
+impl Left {
+    fn of(n_streams: usize) -> Arc<Self> {
+        Arc::new(Self { n_streams: AtomicUsize::new(n_streams), changed: Notify::new() })
+    }
+
+    fn is_none(&self) -> bool {
+        self.n_streams.load(Ordering::Acquire) == 0
+    }
+
+    fn one_done(&self) {
+        self.n_streams.fetch_sub(1, Ordering::AcqRel);
+        self.changed.notify_one();
+    }
+
+    async fn until_none(&self) {
+        while !self.is_none() {
+            self.changed.notified().await;
+        }
+    }
 }
 
 /// Why a stream's work stopped.
@@ -121,7 +159,7 @@ impl<R: Reactor> Runner<R> {
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut latest = BTreeMap::new();
         while let Some(oldest) = batches.front() {
-            if oldest.n_streams_left.load(Ordering::Acquire) > 0 {
+            if !oldest.left.is_none() {
                 break;
             }
             for checkpoint in batches.pop_front().into_iter().flat_map(|b| b.checkpoints) {
@@ -131,10 +169,19 @@ impl<R: Reactor> Runner<R> {
         latest.into_values().collect()
     }
 
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, ConsumeError> {
+        tokio::select! {
+            () = self.shared.stop.cancelled() => Err(ConsumeError::Unavailable),
+            slot = Arc::clone(&self.slots).acquire_owned() => {
+                slot.map_err(|_| ConsumeError::Unavailable)
+            }
+        }
+    }
+
     /// Gives batches back whose checkpoints could not be saved.
     fn not_saved(&self, checkpoints: Vec<Checkpoint>) {
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
-        batches.push_front(Delivered { checkpoints, n_streams_left: Arc::default() });
+        batches.push_front(Delivered { checkpoints, left: Arc::default() });
     }
 }
 
@@ -156,29 +203,23 @@ impl<R: Reactor> Consumer for Runner<R> {
         work: Vec<StreamWork>,
         checkpoints: &[Checkpoint],
     ) -> Result<(), ConsumeError> {
-        let n_streams_left = Arc::new(AtomicUsize::new(work.len()));
-        let mut at_work = vec![];
+        let left = Left::of(work.len());
         for work in work {
-            let slot = tokio::select! {
-                () = self.shared.stop.cancelled() => return Err(ConsumeError::Unavailable),
-                slot = Arc::clone(&self.slots).acquire_owned() => slot,
-            };
-            let slot = slot.map_err(|_| ConsumeError::Unavailable)?;
-            let shared = Arc::clone(&self.shared);
-            let n_left = Arc::clone(&n_streams_left);
-            at_work.push(self.tasks.spawn(async move {
-                if shared.work_off(work).await {
-                    n_left.fetch_sub(1, Ordering::AcqRel);
-                }
-                drop(slot);
-            }));
+            let part = Part { work, left: Arc::clone(&left) };
+            let Some(part) = self.shared.put_behind(part) else { continue };
+            let slot = self.slot().await?;
+            // The lane can have been taken while a slot was waited for.
+            if let Some(part) = self.shared.put_behind_or_open(part) {
+                self.tasks.spawn(Arc::clone(&self.shared).work_lane(part, slot));
+            }
         }
-        let delivered = Delivered { checkpoints: checkpoints.to_vec(), n_streams_left };
+        let delivered = Delivered { checkpoints: checkpoints.to_vec(), left: Arc::clone(&left) };
         self.batches.lock().unwrap_or_else(PoisonError::into_inner).push_back(delivered);
-
-        let done = futures::future::join_all(at_work);
-        // Whether all is done by then or not, the batch remembers.
-        let _ = tokio::time::timeout(self.settings.patience, done).await;
+        tokio::select! {
+            () = self.shared.stop.cancelled() => {}
+            // Whether all is done by then or not, the batch remembers.
+            _ = tokio::time::timeout(self.settings.patience, left.until_none()) => {}
+        }
         if self.shared.stop.is_cancelled() {
             return Err(ConsumeError::Unavailable);
         }
@@ -204,31 +245,63 @@ impl<R: Reactor> Consumer for Runner<R> {
 }
 
 impl<R: Reactor> Shared<R> {
-    /// Works a stream off, however often it takes. `false` means that it was stopped before.
-    async fn work_off(&self, work: StreamWork) -> bool {
-        let StreamWork { stream, mut from, mut events } = work;
-        let lane = {
-            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(lanes.entry(stream.clone()).or_default())
-        };
-        let done = tokio::select! {
-            () = self.stop.cancelled() => false,
-            () = async {
-                let alone = lane.try_lock().is_ok();
-                let _one_at_a_time = lane.lock().await;
-                if !alone {
-                    // Whoever was there before did some of this; what is not known is done again.
-                    let _ = self.catch_up(&stream, &mut from, &mut events).await;
-                }
-                self.until_done(&stream, &mut from, &mut events).await;
-            } => true,
-        };
+    /// Puts the part into its stream's lane if that is at work, else gives it back.
+    fn put_behind(&self, part: Part) -> Option<Part> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody else waits for the lane: the map's and this one.
-        if Arc::strong_count(&lane) <= 2 {
-            lanes.remove(&stream);
+        match lanes.get_mut(&part.work.stream) {
+            Some(waiting) => {
+                waiting.push(part);
+                None
+            }
+            None => Some(part),
         }
-        done
+    }
+
+    /// As `put_behind`, and opens the lane where the part is given back.
+    fn put_behind_or_open(&self, part: Part) -> Option<Part> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        match lanes.entry(part.work.stream.clone()) {
+            Entry::Occupied(mut at_work) => {
+                at_work.get_mut().push(part);
+                None
+            }
+            Entry::Vacant(free) => {
+                free.insert(vec![]);
+                Some(part)
+            }
+        }
+    }
+
+    /// Works off a part and what comes for its stream meanwhile; closes the lane behind it.
+    async fn work_lane(self: Arc<Self>, part: Part, _slot: OwnedSemaphorePermit) {
+        let StreamWork { stream, mut from, mut events } = part.work;
+        let mut parts_left = vec![part.left];
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.until_done(&stream, &mut from, &mut events) => {}
+            }
+            parts_left.drain(..).for_each(|left| left.one_done());
+            let waiting = {
+                let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+                let waiting = lanes.get_mut(&stream).map(std::mem::take).unwrap_or_default();
+                if waiting.is_empty() {
+                    lanes.remove(&stream);
+                    return;
+                }
+                waiting
+            };
+            // Each part goes from what was applied to what there was, so that the last holds most.
+            for part in waiting {
+                parts_left.push(part.left);
+                if events.last().map(|event| event.version) < Some(part.work.to()) {
+                    events = part.work.events;
+                    from = part.work.from;
+                }
+            }
+            // What was done meanwhile is known to the ledger; if that is not, it is done again.
+            let _ = self.catch_up(&stream, &mut from, &mut events).await;
+        }
     }
 
     async fn until_done(

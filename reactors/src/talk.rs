@@ -20,8 +20,6 @@ pub struct Talk {
     pub started_at: Option<DateTime<Utc>>,
     /// Whether the candidate is there.
     pub candidate_present: bool,
-    /// When the candidate last did something.
-    pub candidate_active_at: Option<DateTime<Utc>>,
     /// Questions with what became of them, in the order in which they were asked.
     pub turns: Vec<Turn>,
 }
@@ -85,14 +83,8 @@ impl Talk {
     pub fn of(view: &View) -> Option<Self> {
         let state: Interview = view.state();
         let round = state.round()?.clone();
-        let mut talk = Self {
-            state,
-            round,
-            started_at: None,
-            candidate_present: false,
-            candidate_active_at: None,
-            turns: vec![],
-        };
+        let mut talk =
+            Self { state, round, started_at: None, candidate_present: false, turns: vec![] };
         for (event, recorded) in view.of::<Interview>() {
             talk.take_in(event, recorded.stored.occurred_at);
         }
@@ -101,18 +93,17 @@ impl Talk {
 
     fn take_in(&mut self, event: &Event, at: DateTime<Utc>) {
         match event {
-            Event::Started {} => {
-                self.started_at = Some(at);
-                self.candidate_active_at = Some(at);
-            }
-            Event::Joined { party: Party::Candidate } => {
-                self.candidate_present = true;
-                self.candidate_active_at = Some(at);
-            }
+            Event::Started {} => self.started_at = Some(at),
+            Event::Joined { party: Party::Candidate } => self.candidate_present = true,
             Event::Left { party: Party::Candidate } => self.candidate_present = false,
             Event::Rescheduled { .. } => self.candidate_present = false,
             Event::QuestionAsked {
-                question_id, job_question_id, text, question_type, difficulty, ..
+                question_id,
+                job_question_id,
+                text,
+                question_type,
+                difficulty,
+                ..
             } => self.turns.push(Turn {
                 question_id: *question_id,
                 job_question_id: *job_question_id,
@@ -138,9 +129,7 @@ impl Talk {
                 self.turns.push(turn);
             }
             Event::AnswerRecorded { answer_id, question_id, text, .. } => {
-                self.candidate_active_at = Some(at);
-                let said =
-                    Said { answer_id: *answer_id, text: text.get().cloned(), judged: None };
+                let said = Said { answer_id: *answer_id, text: text.get().cloned(), judged: None };
                 if let Some(turn) = self.turns.iter_mut().find(|t| t.question_id == *question_id) {
                     turn.answer = Some(said);
                 }
@@ -160,10 +149,9 @@ impl Talk {
                     turn.timed_out = true;
                 }
             }
-            Event::ConsentGiven { .. } | Event::ConsentWithdrawn {} => {
-                self.candidate_active_at = Some(at);
-            }
-            Event::Planned { .. }
+            Event::ConsentGiven { .. }
+            | Event::ConsentWithdrawn {}
+            | Event::Planned { .. }
             | Event::Scheduled { .. }
             | Event::InterviewerAssigned { .. }
             | Event::AccessIssued { .. }

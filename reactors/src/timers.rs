@@ -83,11 +83,15 @@ impl Reactor for Timers {
             Some(Action::Set { kind, detail, due_at })
         };
         match event {
-            Event::Started {} | Event::Joined { .. } | Event::Left { .. } | Event::NoteAdded { .. } => {
-                due(ABANDON, None).into_iter().collect()
-            }
+            Event::Started {}
+            | Event::Joined { .. }
+            | Event::Left { .. }
+            | Event::NoteAdded { .. } => due(ABANDON, None).into_iter().collect(),
             Event::QuestionAsked { question_id, .. } | Event::FollowUpAsked { question_id, .. } => {
-                [due(ANSWER, Some(question_id.0)), due(ABANDON, None)].into_iter().flatten().collect()
+                [due(ANSWER, Some(question_id.0)), due(ABANDON, None)]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
             Event::AnswerRecorded { question_id, .. } => {
                 [Some(Action::ClearAnswer(*question_id)), due(ABANDON, None)]
@@ -212,7 +216,10 @@ impl Alarm {
             Err(error) if error.code() == "INT_TOO_EARLY" => self.set_again(deadline, now).await,
             Ok(_) => self.deadlines.done(&deadline).await,
             Err(error) if error.is_transient() => {
-                tracing::warn!(error.code = error.code(), "a deadline cannot be acted on at present");
+                tracing::warn!(
+                    error.code = error.code(),
+                    "a deadline cannot be acted on at present"
+                );
                 self.postpone(deadline, now, TimeDelta::seconds(1)).await
             }
             Err(

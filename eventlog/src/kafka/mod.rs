@@ -17,8 +17,10 @@ pub mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, Producer};
 
 pub use feed::KafkaFeed;
 
@@ -66,6 +68,20 @@ impl KafkaSettings {
             .set("reconnect.backoff.max.ms", "1000");
         config
     }
+}
+
+/// Asks the brokers whether they answer within `patience`.
+///
+/// # Errors
+/// What kind of fault it is.
+pub async fn ping(settings: &KafkaSettings, patience: Duration) -> Result<(), String> {
+    let config = settings.client();
+    blocking(move || {
+        let client: BaseProducer = config.create().map_err(|error| error.to_string())?;
+        let asked = client.client().fetch_metadata(None, patience);
+        asked.map(drop).map_err(|error| error.to_string())
+    })
+    .await
 }
 
 /// Runs a blocking librdkafka call where it holds up no other task.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use eventlog::store::{
 use futures::{Stream, StreamExt};
 use projections::live::{LiveError, LiveTail, Topic};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
@@ -141,6 +143,68 @@ async fn a_reader_that_falls_behind_reads_the_log_again() {
         assert!(subscription.next().await.is_none(), "a tail that stopped ends what follows it");
     }
     drop(follower);
+}
+
+#[tokio::test]
+async fn a_replay_that_is_outrun_before_it_is_read_loses_nothing() {
+    let world = memory();
+    let (tail, _stop) = tail(&world);
+    let (stream, events) = talk(&world, 1500);
+    let n = events.len();
+    let topics = [
+        Topic::Stream(stream.clone()),
+        Topic::Company { company: world.company(), aggregates: vec!["interview"] },
+    ];
+    let mut watcher = tail.subscribe(topics[0].clone(), Position(0)).await.expect("it begins");
+    world.append(&stream, events[..5].to_vec()).await;
+    take(&mut watcher, 5).await;
+    let mut unread = vec![];
+    for topic in topics {
+        unread.push(tail.subscribe(topic, Position(0)).await.expect("it begins"));
+    }
+    world.append(&stream, events[5..].to_vec()).await;
+    take(&mut watcher, n - 5).await;
+    let expected: Vec<Version> = (1..=n as u64).map(Version).collect();
+    for mut subscription in unread {
+        let versions: Vec<Version> =
+            take(&mut subscription, n).await.into_iter().map(|(_, version)| version).collect();
+        assert_eq!(versions, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_made_in_the_middle_of_a_burst_is_whole() {
+    let world = memory();
+    let (tail, _stop) = tail(&world);
+    let stream = world.stream("job", world.job(0).0);
+    for _ in 0..5 {
+        let after = world.store.head().await.expect("the head");
+        let burst = vec![Event::from(domain::job::Event::Published {}); 200];
+        let over = Arc::new(AtomicBool::new(false));
+        let subscribing = JoinSet::from_iter([{
+            let (tail, stream, over) = (tail.clone(), stream.clone(), Arc::clone(&over));
+            async move {
+                let mut subscriptions = vec![];
+                while !over.load(Ordering::SeqCst) && subscriptions.len() < 300 {
+                    let topic = Topic::Stream(stream.clone());
+                    subscriptions.push(tail.subscribe(topic, after).await.expect("it begins"));
+                    tokio::task::yield_now().await;
+                }
+                subscriptions
+            }
+        }]);
+        let mut watcher =
+            tail.subscribe(Topic::Stream(stream.clone()), after).await.expect("it begins");
+        world.append_at_once(&stream, burst).await;
+        let expected = take(&mut watcher, 200).await;
+        over.store(true, Ordering::SeqCst);
+        for subscriptions in subscribing.join_all().await {
+            for mut subscription in subscriptions {
+                let whole = timeout(Duration::from_secs(20), take(&mut subscription, 200)).await;
+                assert_eq!(whole.as_ref(), Ok(&expected));
+            }
+        }
+    }
 }
 
 #[tokio::test]

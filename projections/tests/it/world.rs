@@ -25,7 +25,7 @@ use domain::{
     resume, verdict,
 };
 use eventlog::clock::SystemClock;
-use eventlog::codec::Codec;
+use eventlog::codec::{Codec, Encoded};
 use eventlog::envelope::{Cause, NewEvent, StreamId};
 use eventlog::store::memory::MemoryStore;
 use eventlog::store::{Append, Appended, EventStore};
@@ -132,16 +132,21 @@ impl World {
     }
 
     async fn append_one(&self, stream: &StreamId, event: Event) -> Appended {
+        self.append_at_once(stream, vec![event]).await
+    }
+
+    /// Appends events to a stream in one append.
+    pub async fn append_at_once(&self, stream: &StreamId, events: Vec<Event>) -> Appended {
         let expected = self.store.stream_version(stream).await.expect("the store answers");
-        let event_id = new_id();
-        let sealed = self.codec.seal(stream.company, &[(event_id, event)]).await;
-        let sealed = sealed.expect("the event can be sealed").remove(0);
-        let seconds = i64::try_from(expected.0).expect("a small number") + 1;
-        let new = NewEvent {
-            event_id,
+        let events: Vec<(Uuid, Event)> =
+            events.into_iter().map(|event| (new_id(), event)).collect();
+        let sealed = self.codec.seal(stream.company, &events).await.expect("it can be sealed");
+        let keys = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
+        let new = |((nth, (event_id, _)), sealed): ((u64, &(Uuid, Event)), Encoded)| NewEvent {
+            event_id: *event_id,
             name: sealed.name.into(),
             schema_version: sealed.schema_version,
-            occurred_at: noon() + TimeDelta::seconds(seconds),
+            occurred_at: noon() + TimeDelta::seconds(i64::try_from(nth).expect("small")),
             payload: sealed.payload,
         };
         let append = Append {
@@ -149,9 +154,9 @@ impl World {
             expected,
             guards: vec![],
             claims: vec![],
-            keys: sealed.keys.into_iter().collect(),
-            cause: cause(event_id),
-            events: vec![new],
+            keys,
+            cause: cause(events[0].0),
+            events: (expected.0 + 1..).zip(&events).zip(sealed).map(new).collect(),
         };
         self.store.append(append).await.expect("the append is stored")
     }

@@ -11,7 +11,6 @@
 pub mod plan;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
 use commands::derive_id;
 use domain::Aggregate;
 use domain::caller::Caller;
@@ -73,7 +72,7 @@ impl Reactor for Conductor {
     type Action = Action;
 
     fn react(&self, view: &View, event: &Recorded) -> Vec<Action> {
-        let (Some(event), at) = (Interview::event(&event.event), event.stored.occurred_at) else {
+        let Some(event) = Interview::event(&event.event) else {
             return vec![];
         };
         let Some(talk) = Talk::of(view).filter(Talk::is_led_by_ai) else {
@@ -82,7 +81,7 @@ impl Reactor for Conductor {
         if talk.has_open_question() {
             return vec![];
         }
-        what_follows(&talk, view, event, at).into_iter().collect()
+        what_follows(&talk, view, event).into_iter().collect()
     }
 
     async fn act(
@@ -110,7 +109,7 @@ impl Reactor for Conductor {
     }
 }
 
-fn what_follows(talk: &Talk, view: &View, event: &Event, at: DateTime<Utc>) -> Option<Action> {
+fn what_follows(talk: &Talk, view: &View, event: &Event) -> Option<Action> {
     match event {
         Event::Started {} | Event::DifficultyChanged { .. } => Some(Action::GoOn),
         Event::AnswerRecorded { answer_id, .. } => Some(Action::Judge(*answer_id)),
@@ -119,7 +118,7 @@ fn what_follows(talk: &Talk, view: &View, event: &Event, at: DateTime<Utc>) -> O
             Some(asking_back(talk, turn).unwrap_or(Action::GoOn))
         }
         // Nobody is asked who has gone: either the candidate comes back, or the round falls silent.
-        Event::QuestionTimedOut { .. } => candidate_is_about(talk, at).then_some(Action::GoOn),
+        Event::QuestionTimedOut { .. } => talk.candidate_present.then_some(Action::GoOn),
         Event::Joined { party: Party::Candidate } => {
             talk.turns.last().is_some_and(|turn| turn.timed_out).then_some(Action::GoOn)
         }
@@ -145,12 +144,6 @@ fn asking_back(talk: &Talk, turn: &Turn) -> Option<Action> {
         && talk.follow_up_to(turn.question_id).is_none()
         && judged.completeness < plan::FOLLOW_UP_BELOW;
     wanted.then_some(Action::AskBack { question_id: turn.question_id, call_id: judged.call_id })
-}
-
-/// Whether the candidate is there and not silent for as long as a round may be.
-fn candidate_is_about(talk: &Talk, at: DateTime<Utc>) -> bool {
-    let patience = TimeDelta::seconds(talk.round.conversation.abandon_after_s.into());
-    talk.candidate_present && talk.candidate_active_at.is_some_and(|last| at < last + patience)
 }
 
 /// Leading on from one event.
@@ -183,8 +176,7 @@ impl Lead<'_> {
     }
 
     async fn job(&self) -> Result<View, Fault> {
-        let stream =
-            StreamId::new(self.cause.stream.company, Job::NAME, self.talk.round.job_id.0);
+        let stream = StreamId::new(self.cause.stream.company, Job::NAME, self.talk.round.job_id.0);
         self.tools.histories.now(&stream).await
     }
 
@@ -226,21 +218,24 @@ impl Lead<'_> {
             let job: Job = self.job().await?.state();
             let left = left(self.talk, &job);
             let level = self.talk.state.difficulty();
-            let command =
-                match plan::next(level, &asked(self.talk), &self.talk.round.conversation, pool(&left))
-                {
-                    Step::GoUp(to) => Command::ChangeDifficulty { to },
-                    Step::Close(reason) => Command::CompleteAsAi { reason },
-                    Step::Ask(difficulty) => {
-                        let Some((question, provenance)) =
-                            self.choose(&job, &left, difficulty, choice).await?
-                        else {
-                            return Ok(());
-                        };
-                        let ask = Ask::JobQuestion(question);
-                        Command::AskAsAi { question_id: self.question_id(), ask, provenance }
-                    }
-                };
+            let command = match plan::next(
+                level,
+                &asked(self.talk),
+                &self.talk.round.conversation,
+                pool(&left),
+            ) {
+                Step::GoUp(to) => Command::ChangeDifficulty { to },
+                Step::Close(reason) => Command::CompleteAsAi { reason },
+                Step::Ask(difficulty) => {
+                    let Some((question, provenance)) =
+                        self.choose(&job, &left, difficulty, choice).await?
+                    else {
+                        return Ok(());
+                    };
+                    let ask = Ask::JobQuestion(question);
+                    Command::AskAsAi { question_id: self.question_id(), ask, provenance }
+                }
+            };
             match self.order(command).await? {
                 // Taken out of the job since it was chosen: another one will do.
                 Settled::Refused("INT_QUESTION_NOT_FOUND") => {}
@@ -299,9 +294,8 @@ fn asked(talk: &Talk) -> Vec<Asked> {
 
 /// The job's questions that were not asked, each with its place in the job's list.
 fn left<'a>(talk: &Talk, job: &'a Job) -> Vec<(u32, &'a Question)> {
-    let was_asked = |q: &Question| {
-        talk.turns.iter().any(|turn| turn.job_question_id == Some(q.question_id))
-    };
+    let was_asked =
+        |q: &Question| talk.turns.iter().any(|turn| turn.job_question_id == Some(q.question_id));
     (0..).zip(job.questions()).filter(|(_, question)| !was_asked(question)).collect()
 }
 

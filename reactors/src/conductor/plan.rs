@@ -116,7 +116,10 @@ impl Level {
 
     fn average(&self) -> Option<f64> {
         let n = self.scores.len();
-        #[expect(clippy::cast_precision_loss, reason = "a talk has at most some dozens of questions")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a talk has at most some dozens of questions"
+        )]
         (n > 0).then(|| self.scores.iter().sum::<f64>() / n as f64)
     }
 
@@ -129,8 +132,7 @@ impl Level {
     }
 
     fn struggles(&self) -> bool {
-        let two_poor =
-            matches!(self.scores[..], [.., a, b] if a < POOR_BELOW && b < POOR_BELOW);
+        let two_poor = matches!(self.scores[..], [.., a, b] if a < POOR_BELOW && b < POOR_BELOW);
         two_poor || (self.n_asked >= self.least && self.is_poor())
     }
 }

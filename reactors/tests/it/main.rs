@@ -8,6 +8,7 @@ mod ai_openai;
 mod ai_rules;
 mod failing_ai;
 mod fake_provider;
+mod live;
 mod redelivery;
 mod resume;
 mod resume_reading;

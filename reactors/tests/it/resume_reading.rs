@@ -28,8 +28,11 @@ async fn the_example_resumes_are_read() {
     let world = World::with_job("intensive-care-nurse").await;
     for name in ["zaneta-brzozkiewicz.pdf", "grace-adewunmi-clarke.docx", "ingrid-halvorstad.txt"] {
         let events = read(&world, &example(&format!("resumes/{name}"))).await;
-        let [Event::Uploaded { .. }, Event::TextExtracted { .. }, Event::Parsed { facts, provenance }] =
-            &events[..]
+        let [
+            Event::Uploaded { .. },
+            Event::TextExtracted { .. },
+            Event::Parsed { facts, provenance },
+        ] = &events[..]
         else {
             panic!("{name}: {events:?}");
         };

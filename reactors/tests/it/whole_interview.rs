@@ -91,8 +91,7 @@ async fn good_and_poor_candidates_are_told_apart() {
 async fn an_incomplete_answer_is_asked_back_on_once() {
     let (world, seat) = held("senior-backend-engineer", "poor").await;
     let interview = world.interview(&seat).await;
-    let follow_ups: Vec<_> =
-        interview.questions().iter().filter_map(|q| q.follow_up_of).collect();
+    let follow_ups: Vec<_> = interview.questions().iter().filter_map(|q| q.follow_up_of).collect();
     assert!(!follow_ups.is_empty());
     for base in &follow_ups {
         assert_eq!(follow_ups.iter().filter(|of| *of == base).count(), 1);
@@ -104,7 +103,8 @@ async fn an_incomplete_answer_is_asked_back_on_once() {
 #[tokio::test]
 async fn every_question_and_judgement_of_a_machine_names_a_recorded_call() {
     let (world, seat) = held("intensive-care-nurse", "poor").await;
-    let calls = eventlog::envelope::StreamId::new(crate::world::COMPANY, "ai_call", seat.interview.0);
+    let calls =
+        eventlog::envelope::StreamId::new(crate::world::COMPANY, "ai_call", seat.interview.0);
     let mut recorded = std::collections::HashSet::new();
     for event in world.history(&calls).await {
         let Event::AiCall(domain::ai_call::Event::Completed(call)) = event.event else {
@@ -117,10 +117,12 @@ async fn every_question_and_judgement_of_a_machine_names_a_recorded_call() {
         let provenance = match event.event {
             Event::Interview(
                 interview::Event::QuestionAsked {
-                    asked_by: interview::AskedBy::Ai { provenance }, ..
+                    asked_by: interview::AskedBy::Ai { provenance },
+                    ..
                 }
                 | interview::Event::FollowUpAsked {
-                    asked_by: interview::AskedBy::Ai { provenance }, ..
+                    asked_by: interview::AskedBy::Ai { provenance },
+                    ..
                 },
             ) => provenance,
             Event::Interview(interview::Event::AnswerJudged { judgement, .. }) => {
@@ -139,7 +141,11 @@ async fn every_question_and_judgement_of_a_machine_names_a_recorded_call() {
 async fn what_is_worth_a_look_is_observed() {
     let (world, seat) = held("senior-backend-engineer", "poor").await;
     let n_raised = world
-        .count(<Observation as domain::Aggregate>::NAME, seat.interview.0, "observation.insight_raised")
+        .count(
+            <Observation as domain::Aggregate>::NAME,
+            seat.interview.0,
+            "observation.insight_raised",
+        )
         .await;
     assert!(n_raised > 0);
 }

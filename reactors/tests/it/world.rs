@@ -13,13 +13,13 @@ use domain::ids::{
     AccountId, AnswerId, ApplicationId, CandidateId, CompanyId, InterviewId, JobId, MemberId,
     QuestionId, ResumeId,
 };
-use domain::interview::{
-    ConsentPurpose, Interview, Mode, Party, PlanRound, QuestionText, RoundType, Status,
-};
-use domain::job::{Conversation, Description, Difficulty, Dimension, Question, QuestionType};
+use domain::interview::{ConsentPurpose, Interview, Mode, Party, PlanRound, RoundType, Status};
+use domain::job::{Description, Difficulty, Dimension, Question, QuestionType};
 use domain::values::{Spelled, Weight};
 use domain::verdict::Verdict;
-use domain::{Actor, Aggregate, Caller, Event, Role, application, candidate, interview, job, member};
+use domain::{
+    Actor, Aggregate, Caller, Event, Role, application, candidate, interview, job, member,
+};
 use eventlog::clock::{Clock, ManualClock};
 use eventlog::codec::{Codec, Recorded};
 use eventlog::consume::{Consumer, StreamWork};
@@ -74,7 +74,6 @@ pub struct World {
 pub struct Seat {
     pub interview: InterviewId,
     pub candidate: CandidateId,
-    pub application: ApplicationId,
 }
 
 impl Seat {
@@ -105,8 +104,7 @@ impl World {
         let noon = DateTime::from_timestamp(1_754_049_600, 0).unwrap();
         let clock = Arc::new(ManualClock::new(noon));
         let vault = MemoryVault::new();
-        let store =
-            Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>, vault.clone()));
+        let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>, vault.clone()));
         let codec = Codec::new(Arc::new(vault.clone()));
         let bus = Arc::new(Bus::new(
             Arc::clone(&store) as Arc<dyn EventStore>,
@@ -235,12 +233,6 @@ impl World {
         }
     }
 
-    pub async fn configure(&self, conversation: Conversation) {
-        let admin = person(vec![Role::Hr]);
-        let configure = job::Command::ConfigureInterviewing { conversation };
-        self.send::<job::Job>(&admin, JOB.0, configure).await.unwrap();
-    }
-
     pub async fn register(&self) -> CandidateId {
         let candidate = CandidateId(id());
         let profile = GivenProfile {
@@ -278,7 +270,7 @@ impl World {
         let schedule =
             interview::Command::Schedule { round: Some(round), at, duration_minutes: 60 };
         self.send::<Interview>(&hr, interview.0, schedule).await.unwrap();
-        Seat { interview, candidate, application }
+        Seat { interview, candidate }
     }
 
     /// A round led by AI that has begun, with consent.
@@ -418,16 +410,6 @@ pub fn patient() -> RunnerSettings {
         patience: Duration::from_secs(3600),
         retry_after: Duration::from_millis(1),
         ..RunnerSettings::default()
-    }
-}
-
-/// The text of a question as it was asked.
-pub fn text_of(event: &Event) -> Option<&str> {
-    match event {
-        Event::Interview(interview::Event::QuestionAsked {
-            text: QuestionText::Job { text }, ..
-        }) => Some(text),
-        _ => None,
     }
 }
 

@@ -1,0 +1,301 @@
+//! Files over plain HTTP: résumés go in as multipart forms and come out as they were.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use commands::{Order, derive_id};
+use domain::Caller;
+use domain::candidate::Candidate;
+use domain::ids::{CandidateId, ResumeId};
+use domain::permission::{self, Action, Relation};
+use domain::personal::Subject;
+use domain::resume::{Command, MAX_FILE_BYTES, Resume};
+use projections::resumes;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::ApiState;
+use crate::auth::Auth;
+use crate::error::ApiError;
+use crate::payload::token;
+use crate::scope::view;
+use crate::transport::{RequestId, bearer_of};
+
+/// What a form may have beside the file itself.
+const FORM_BYTES: usize = 64 * 1024;
+/// How long an upload may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The edges `POST /files/resumes` and `GET /files/resumes/{id}`.
+pub fn router(state: ApiState) -> Router {
+    let limit = usize::try_from(MAX_FILE_BYTES).unwrap_or(usize::MAX).saturating_add(FORM_BYTES);
+    Router::new()
+        .route("/files/resumes", post(upload).layer(DefaultBodyLimit::max(limit)))
+        .route("/files/resumes/{id}", get(download))
+        .with_state(state)
+}
+
+/// Takes a form with the fields `commandId` (UUID), `candidateId` and `file`, and answers 201 with
+/// `{resumeId, candidateId, fileName, mediaType, sizeBytes, version, cursor}`. A repeat of the same
+/// form answers the same.
+async fn upload(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
+) -> Response {
+    let request_id = RequestId::from_headers(&headers);
+    let uploaded = async {
+        let caller = caller(&state, &headers).await?;
+        let form = form.map_err(|_| {
+            ApiError::invalid("body", "must be multipart/form-data with candidateId and file")
+        })?;
+        let reading = tokio::time::timeout(PATIENCE, Form::read(form)).await;
+        let form = reading.map_err(|_| ApiError::invalid("file", "did not arrive in time"))??;
+        store(&state, &caller, form).await
+    };
+    let response = match uploaded.await {
+        Ok(answer) => (StatusCode::CREATED, Json(answer)).into_response(),
+        Err(error) => refused(&state, &error, &request_id),
+    };
+    finish(response, &request_id)
+}
+
+/// Answers the file to whoever may see the candidate.
+async fn download(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let request_id = RequestId::from_headers(&headers);
+    let found = async {
+        let caller = caller(&state, &headers).await?;
+        let view = view(&caller, Action::ReadCandidate).ok_or_else(ApiError::forbidden)?;
+        let id: ResumeId = id.parse().map_err(|_| ApiError::not_found("RESUME_NOT_FOUND"))?;
+        let row = resumes::get(&state.reads, &view, id).await?;
+        let row = row.ok_or_else(|| ApiError::not_found("RESUME_NOT_FOUND"))?;
+        let tag = format!("\"{}\"", row.file_hash);
+        if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str()) {
+            return Ok(described(StatusCode::NOT_MODIFIED.into_response(), &row, &tag));
+        }
+        let bytes = state.files.get(caller.company, &row.file_hash).await?;
+        Ok(described(Response::new(Body::from(bytes)), &row, &tag))
+    };
+    let response = match found.await {
+        Ok(response) => response,
+        Err(error) => refused(&state, &error, &request_id),
+    };
+    finish(response, &request_id)
+}
+
+async fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let invalid = |_| ApiError::new("INVALID_TOKEN", "the authorization is not a bearer token");
+    let session = Auth(state.clone()).session(bearer_of(headers).map_err(invalid)?).await?;
+    session.caller().cloned()
+}
+
+/// What a form brought.
+struct Form {
+    command_id: Uuid,
+    candidate: CandidateId,
+    name: String,
+    bytes: Bytes,
+}
+
+impl Form {
+    async fn read(mut form: Multipart) -> Result<Self, ApiError> {
+        let (mut command_id, mut candidate, mut file) = (None, None, None);
+        while let Some(field) = form.next_field().await.map_err(broken)? {
+            match field.name() {
+                Some("commandId") => {
+                    let id = Uuid::try_parse(text(field).await?.trim());
+                    let id = id.map_err(|_| ApiError::invalid("commandId", "is not a UUID"))?;
+                    command_id = Some(id);
+                }
+                Some("candidateId") => {
+                    let id = text(field).await?.trim().parse();
+                    let id = id.map_err(|error| ApiError::invalid_id("candidateId", &error))?;
+                    candidate = Some(id);
+                }
+                Some("file") => {
+                    let name = field.file_name().unwrap_or("resume").to_owned();
+                    file = Some((name, field.bytes().await.map_err(broken)?));
+                }
+                _ => return Err(ApiError::invalid("body", "has a field that is not known")),
+            }
+        }
+        let missing = |field| ApiError::invalid(field, "is missing");
+        let (name, bytes) = file.ok_or_else(|| missing("file"))?;
+        Ok(Self {
+            command_id: command_id.ok_or_else(|| missing("commandId"))?,
+            candidate: candidate.ok_or_else(|| missing("candidateId"))?,
+            name,
+            bytes,
+        })
+    }
+}
+
+async fn text(mut field: Field<'_>) -> Result<String, ApiError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+        if bytes.len() + chunk.len() > 256 {
+            return Err(ApiError::invalid("body", "has a field that is too long"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    String::from_utf8(bytes).map_err(|_| ApiError::invalid("body", "is not UTF-8"))
+}
+
+fn broken(error: MultipartError) -> ApiError {
+    match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => ApiError::invalid("body", "is not a whole multipart form"),
+    }
+}
+
+fn too_large() -> ApiError {
+    let mib = MAX_FILE_BYTES / (1024 * 1024);
+    ApiError::new("RESUME_TOO_LARGE", format!("a file has at most {mib} MiB"))
+}
+
+async fn store(state: &ApiState, caller: &Caller, form: Form) -> Result<Value, ApiError> {
+    let Form { command_id, candidate, name, bytes } = form;
+    // Sealing and storing come before the bus, so that the right is asked for here, too.
+    if !permission::allows(caller, Action::WriteCandidate, Relation::default()) {
+        return Err(ApiError::forbidden());
+    }
+    let size_bytes = bytes.len() as u64;
+    if size_bytes > MAX_FILE_BYTES {
+        return Err(too_large());
+    }
+    let media_type = sniff(&bytes)?;
+    let known = state.bus.state::<Candidate>(caller.company, candidate.0).await?;
+    if !known.is_some_and(|candidate| candidate.is_active()) {
+        return Err(ApiError::not_found("CAND_001"));
+    }
+    let resume = ResumeId(derive_id(caller, command_id, "resume", 0));
+    // A repeat stores nothing: sealed bytes differ each time, and the bus answers by the clear ones.
+    let hash = match state.bus.state::<Resume>(caller.company, resume.0).await? {
+        Some(_) => String::new(),
+        None => state.files.put(caller.company, Subject::Candidate(candidate), &bytes).await?,
+    };
+    let upload = Command::Upload {
+        candidate_id: candidate,
+        hash,
+        name: name.clone(),
+        size_bytes,
+        media_type: media_type.to_owned(),
+    };
+    let fields = json!({ "candidateId": candidate.to_string(), "fileName": name });
+    let input = [b"uploadResume\0", fields.to_string().as_bytes(), b"\0", &bytes].concat();
+    let order = Order::of_client(command_id, input);
+    let receipt = state.bus.execute::<Resume>(caller, resume.0, upload, order).await?;
+    Ok(json!({
+        "resumeId": resume.to_string(),
+        "candidateId": candidate.to_string(),
+        "fileName": name,
+        "mediaType": media_type,
+        "sizeBytes": size_bytes,
+        "version": receipt.version.0,
+        "cursor": token(&receipt).to_string(),
+    }))
+}
+
+/// The media type by the file's first bytes; what it says of itself decides nothing.
+fn sniff(bytes: &[u8]) -> Result<&'static str, ApiError> {
+    const OLD_OFFICE: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
+    let head = &bytes[..bytes.len().min(1024)];
+    let is_utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    if bytes.is_empty() {
+        Err(ApiError::invalid("file", "is empty"))
+    } else if head.windows(5).any(|window| window == b"%PDF-") {
+        Ok("application/pdf")
+    } else if head.starts_with(b"PK\x03\x04") {
+        Ok("application/vnd.openxmlformats-officedocument.wordprocessingml.document")
+    } else if head.starts_with(&OLD_OFFICE) {
+        Ok("application/msword")
+    } else if is_utf_16 || !head.iter().any(|byte| *byte < 0x09) {
+        Ok("text/plain")
+    } else {
+        let why = "a résumé is a PDF, a DOCX or a plain text; a DOC is kept, but not read";
+        Err(ApiError::new("RESUME_UNSUPPORTED_KIND", why))
+    }
+}
+
+fn described(mut response: Response, row: &resumes::Row, tag: &str) -> Response {
+    let name = row.file_name.as_deref().unwrap_or("resume");
+    let disposition = format!("attachment; filename*=UTF-8''{}", percent_encoded(name));
+    let headers = response.headers_mut();
+    let values = [
+        (header::CONTENT_TYPE, row.media_type.as_str()),
+        (header::CONTENT_DISPOSITION, disposition.as_str()),
+        (header::ETAG, tag),
+    ];
+    for (name, value) in values {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    // It is a person's: kept by nobody in between, and asked for again each time.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
+}
+
+fn percent_encoded(name: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(encode).collect()
+}
+
+/// An error in the form that GraphQL answers have, so that clients read one form only.
+fn refused(state: &ApiState, error: &ApiError, request_id: &RequestId) -> Response {
+    let mut extensions = serde_json::Map::new();
+    for (name, value) in error.extensions() {
+        extensions.insert(name.to_owned(), value.into_json().unwrap_or_default());
+    }
+    extensions.insert("requestId".to_owned(), json!(request_id.as_str()));
+    extensions.insert("timestamp".to_owned(), json!(state.bus.now()));
+    let body = json!({ "errors": [{ "message": error.message(), "extensions": extensions }] });
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(body)).into_response()
+}
+
+fn finish(mut response: Response, request_id: &RequestId) -> Response {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
+        headers.insert(RequestId::HEADER, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_what_its_bytes_say() {
+        assert_eq!(sniff(b"%PDF-1.7").ok(), Some("application/pdf"));
+        assert_eq!(sniff("Ada Lovelace\r\n".as_bytes()).ok(), Some("text/plain"));
+        assert_eq!(sniff(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1").ok(), Some("application/msword"));
+        let refused = sniff(b"\x7fELF\x02\x01\x01\x00").expect_err("a program");
+        assert_eq!((refused.code(), refused.status()), ("RESUME_UNSUPPORTED_KIND", 422));
+        assert_eq!(sniff(b"").expect_err("empty").code(), "VALIDATION_FAILED");
+    }
+
+    #[test]
+    fn a_file_name_cannot_break_out_of_its_header() {
+        assert_eq!(percent_encoded("a\"b\r\nc é.pdf"), "a%22b%0D%0Ac%20%C3%A9.pdf");
+    }
+}

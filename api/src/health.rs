@@ -1,0 +1,150 @@
+//! Health, readiness and metrics: plain HTTP edges for whoever runs the product.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing::get};
+use futures::future::BoxFuture;
+use projections::lag;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::ApiState;
+
+/// Asks one part whether it answers. The reason of a failure is for the log only.
+pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What the process that serves knows of its surroundings.
+#[derive(Clone)]
+pub struct Health {
+    /// Asks the database.
+    pub database: Probe,
+    /// Asks the Kafka brokers; `None` where the product runs without.
+    pub kafka: Option<Probe>,
+    /// Everything measured, in the text format of Prometheus.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Version of the product.
+    pub version: &'static str,
+}
+
+/// How long a part may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Up,
+    Down,
+    NotUsed,
+}
+
+impl Standing {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::NotUsed => "not_used",
+        }
+    }
+}
+
+/// The edges `/health`, `/health/db`, `/health/kafka`, `/health/projections`, `/ready`, `/metrics`.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/health/db", get(database))
+        .route("/health/kafka", get(kafka))
+        .route("/health/projections", get(projections))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(state)
+}
+
+async fn ask(part: &'static str, probe: Option<&Probe>) -> Standing {
+    let Some(probe) = probe else { return Standing::NotUsed };
+    match timeout(PATIENCE, probe()).await {
+        Ok(Ok(())) => Standing::Up,
+        Ok(Err(reason)) => {
+            tracing::warn!(part, reason, "a part does not answer");
+            Standing::Down
+        }
+        Err(_elapsed) => {
+            tracing::warn!(part, "a part does not answer in time");
+            Standing::Down
+        }
+    }
+}
+
+async fn all(state: &ApiState) -> (Standing, Standing) {
+    let health = &state.health;
+    tokio::join!(ask("database", Some(&health.database)), ask("kafka", health.kafka.as_ref()))
+}
+
+fn body(state: &ApiState, (database, kafka): (Standing, Standing)) -> Value {
+    let degraded = [database, kafka].contains(&Standing::Down);
+    json!({
+        "status": if degraded { "degraded" } else { "healthy" },
+        "timestamp": state.bus.now(),
+        "version": state.health.version,
+        "services": { "database": database.as_str(), "kafka": kafka.as_str() },
+    })
+}
+
+/// Whether the process lives: always 200, with what it misses in the body.
+async fn health(State(state): State<ApiState>) -> Response {
+    let standing = all(&state).await;
+    Json(body(&state, standing)).into_response()
+}
+
+/// Whether requests can be served: 503 without a part that is needed.
+async fn ready(State(state): State<ApiState>) -> Response {
+    let standing = all(&state).await;
+    let (database, kafka) = standing;
+    let status = match [database, kafka].contains(&Standing::Down) {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    (status, Json(body(&state, standing))).into_response()
+}
+
+async fn database(State(state): State<ApiState>) -> Response {
+    one(ask("database", Some(&state.health.database)).await)
+}
+
+async fn kafka(State(state): State<ApiState>) -> Response {
+    one(ask("kafka", state.health.kafka.as_ref()).await)
+}
+
+fn one(standing: Standing) -> Response {
+    let status = match standing {
+        Standing::Up | Standing::NotUsed => StatusCode::OK,
+        Standing::Down => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(json!({ "status": standing.as_str() }))).into_response()
+}
+
+/// How far each read model is behind the log.
+async fn projections(State(state): State<ApiState>) -> Response {
+    match lag::lag(&state.reads).await {
+        Ok(lags) => {
+            let model = |lag: &lag::Lag| {
+                json!({
+                    "model": lag.model,
+                    "version": lag.version,
+                    "eventsBehind": lag.n_events,
+                    "secondsBehind": lag.seconds,
+                    "parkedStreams": lag.n_parked,
+                })
+            };
+            Json(json!({ "models": lags.iter().map(model).collect::<Vec<_>>() })).into_response()
+        }
+        Err(_) => one(Standing::Down),
+    }
+}
+
+async fn metrics(State(state): State<ApiState>) -> Response {
+    let text = (state.health.metrics)();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}

@@ -1,0 +1,84 @@
+//! The edge: GraphQL over three transports, files, health. It translates and calls, and decides
+//! nothing: rules are asked through the bus, reads through the read side, entry through identity.
+
+mod auth;
+mod candidate;
+mod company;
+mod dashboard;
+mod error;
+pub mod explorer;
+mod files;
+pub mod health;
+mod history;
+mod inputs;
+mod interview;
+mod job;
+pub mod limits;
+mod live;
+mod loaders;
+mod observation;
+mod pagination;
+mod payload;
+pub mod schema;
+mod scope;
+pub mod transport;
+mod verdict;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Json, Router, routing::get};
+use commands::{Bus, Files};
+use identity::Identity;
+use projections::Reads;
+use projections::live::LiveTail;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Auth;
+use crate::health::Health;
+
+/// Everything that the edge calls. Clones share it.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The one door of the write side.
+    pub bus: Arc<Bus>,
+    /// Who may enter.
+    pub identity: Identity,
+    /// Where the read side reads.
+    pub reads: Reads,
+    /// This process's tail of the log.
+    pub live: LiveTail,
+    /// The object store for people's files.
+    pub files: Files,
+    /// What the process knows of its surroundings.
+    pub health: Health,
+    /// What the transports allow.
+    pub settings: transport::Settings,
+    /// Tasks that batch loading spawns; wait for them at the end.
+    pub tasks: TaskTracker,
+}
+
+/// Every route of the product.
+///
+/// | route | what |
+/// |---|---|
+/// | `/graphql` | GraphQL: POST, GET for queries, graphql-transport-ws, Server-Sent Events |
+/// | `/graphiql` | the page for trying it by hand |
+/// | `POST /files/resumes` | upload of a résumé, multipart |
+/// | `GET /files/resumes/{id}` | the file, for who may see the candidate |
+/// | `/.well-known/jwks.json` | public keys of the access tokens |
+/// | `/health`, `/health/db`, `/health/kafka`, `/health/projections` | what lives |
+/// | `/ready` | whether requests can be served |
+/// | `/metrics` | measurements for Prometheus |
+pub fn router(state: ApiState) -> Router {
+    let (schema, auth) = (schema::schema(state.clone()), Auth(state.clone()));
+    transport::router("/graphql", schema, auth, state.settings.clone())
+        .merge(explorer::router())
+        .merge(files::router(state.clone()))
+        .merge(health::router(state.clone()))
+        .route("/.well-known/jwks.json", get(jwks).with_state(state))
+}
+
+async fn jwks(State(state): State<ApiState>) -> Json<serde_json::Value> {
+    Json(state.identity.jwks())
+}

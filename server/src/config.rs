@@ -1,0 +1,303 @@
+//! The settings: one typed tree, read once. File, then environment, then the well-known aliases
+//! `DATABASE_URL` and `KAFKA_BOOTSTRAP`. `deploy/config.example.toml` lists every key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// All settings. Unknown keys are refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of the private database, files and generated secrets.
+    pub data_dir: PathBuf,
+    /// The API's address and limits.
+    pub http: Http,
+    /// The log and the read models.
+    pub database: Database,
+    /// The private database, where no other is given.
+    pub embedded: Embedded,
+    /// Kafka; without it the log itself is the feed.
+    pub kafka: Kafka,
+    /// Keys.
+    pub secrets: Secrets,
+    /// Files of candidates.
+    pub files: Files,
+    /// Who asks, judges and proposes.
+    pub ai: Ai,
+    /// The first operator of the platform.
+    pub operator: Operator,
+    /// The company that a new installation starts with, for trying things out.
+    pub development: Development,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// The API's address and limits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address listened on.
+    pub listen: SocketAddr,
+}
+
+/// The log and the read models.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://…`; empty starts a private one.
+    pub url: Secret,
+    /// Connections of a process for read models and identity.
+    pub max_connections: u32,
+}
+
+/// The private database.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Embedded {
+    /// Folder of `postgres` and `initdb`; empty searches for the newest.
+    pub pg_bin: String,
+}
+
+/// Kafka.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kafka {
+    /// `host:port`, separated by commas; empty works without Kafka.
+    pub bootstrap: String,
+    /// First part of topic names, so that environments can share a broker.
+    pub prefix: String,
+    /// What `ce_dataschema` begins with.
+    pub schema_base: String,
+    /// Copies of each partition; 0 leaves it to the broker.
+    pub replication: i32,
+    /// How long a standby relay waits for the leader's sign of life, in seconds.
+    pub lease_seconds: u64,
+}
+
+/// Keys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// 64 hex digits; empty makes one in the data folder, which only the embedded mode may do.
+    pub master_key: Secret,
+}
+
+/// Files of candidates.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Files {
+    /// Folder; empty is `files` in the data folder.
+    pub directory: String,
+}
+
+/// Who asks, judges and proposes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ai {
+    /// Tried in this order; `rules` is the built-in one, all others are named in `openai`.
+    pub providers: Vec<String>,
+    /// OpenAI-compatible endpoints by name.
+    pub openai: std::collections::BTreeMap<String, OpenAi>,
+}
+
+/// An OpenAI-compatible endpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAi {
+    /// Such as `https://api.openai.com/v1`.
+    pub base_url: String,
+    /// The model's name.
+    pub model: String,
+    /// The key.
+    #[serde(default)]
+    pub api_key: Secret,
+    /// US dollars for a million tokens sent.
+    #[serde(default)]
+    pub usd_per_million_in: f64,
+    /// US dollars for a million tokens received.
+    #[serde(default)]
+    pub usd_per_million_out: f64,
+}
+
+/// The first operator.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Operator {
+    /// Address to sign in with; empty makes none.
+    pub email: String,
+    /// Password, at least 10 characters.
+    pub password: Secret,
+}
+
+/// The development company.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Development {
+    /// Makes it in a private database. Never with a database of one's own.
+    pub company: bool,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `json` or `text`.
+    pub format: LogFormat,
+    /// A filter such as `info` or `info,eventlog=debug`.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// A text that does not print.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it was left out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_empty() { "\"\"" } else { "\"…\"" })
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            http: Http::default(),
+            database: Database::default(),
+            embedded: Embedded::default(),
+            kafka: Kafka::default(),
+            secrets: Secrets::default(),
+            files: Files::default(),
+            ai: Ai::default(),
+            operator: Operator::default(),
+            development: Development::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: Secret::default(), max_connections: 20 }
+    }
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            bootstrap: String::new(),
+            prefix: "colloquy".to_owned(),
+            schema_base: "https://schemas.colloquy.dev/events".to_owned(),
+            replication: 0,
+            lease_seconds: 10,
+        }
+    }
+}
+
+impl Default for Ai {
+    fn default() -> Self {
+        Self { providers: vec!["rules".to_owned()], openai: std::collections::BTreeMap::new() }
+    }
+}
+
+impl Default for Development {
+    fn default() -> Self {
+        Self { company: true }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, filter: "info".to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads the settings: defaults, then the file, then `COLLOQUY_…` with `__` between the levels
+    /// (`COLLOQUY_HTTP__LISTEN`), then `DATABASE_URL` and `KAFKA_BOOTSTRAP`.
+    ///
+    /// # Errors
+    /// Names the key that is wrong, never its value.
+    pub fn read(file: Option<&Path>) -> anyhow::Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            anyhow::ensure!(file.exists(), "there is no settings file {}", file.display());
+            figment = figment.merge(Toml::file(file));
+        }
+        // Names of other variables of ours that are no settings: the settings file, fail points.
+        let own = Env::prefixed("COLLOQUY_").ignore(&["config", "failpoint"]).split("__");
+        let alias = |name: &'static str, key: &'static str| {
+            Env::raw().only(&[name]).map(move |_| key.into()).split(".")
+        };
+        let figment = figment
+            .merge(own)
+            .merge(alias("DATABASE_URL", "database.url"))
+            .merge(alias("KAFKA_BOOTSTRAP", "kafka.bootstrap"));
+        figment.extract().map_err(|error| anyhow::anyhow!("settings: {}", without_value(&error)))
+    }
+
+    /// Folder of candidates' files.
+    #[must_use]
+    pub fn files_dir(&self) -> PathBuf {
+        match self.files.directory.as_str() {
+            "" => self.data_dir.join("files"),
+            directory => PathBuf::from(directory),
+        }
+    }
+
+    /// Whether the private database is used.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.database.url.is_empty()
+    }
+}
+
+/// What is wrong and where, without quoting what was given: it may be a secret.
+fn without_value(error: &figment::Error) -> String {
+    use figment::error::Kind;
+    let key = error.path.join(".");
+    let what = match &error.kind {
+        Kind::UnknownField(field, _) => format!("unknown key {field}"),
+        Kind::MissingField(field) => format!("key {field} is missing"),
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
+            format!("must be {expected}")
+        }
+        Kind::UnknownVariant(_, expected) => format!("must be one of {}", expected.join(", ")),
+        _ => "is not well formed".to_owned(),
+    };
+    if key.is_empty() { what } else { format!("{key}: {what}") }
+}

@@ -1,0 +1,15 @@
+//! Composition of the product: what the binary `colloquy` is put together from.
+
+pub mod ai;
+pub mod bootstrap;
+pub mod config;
+pub mod contracts;
+pub mod demo;
+pub mod doctor;
+pub mod edge;
+pub mod embedded;
+pub mod faults;
+pub mod parts;
+pub mod roles;
+pub mod secrets_file;
+pub mod telemetry;

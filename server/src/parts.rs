@@ -1,0 +1,128 @@
+//! Settings → adapters: what every role is put together from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use commands::{Bus, BusSettings};
+use eventlog::clock::{Clock, SystemClock};
+use eventlog::codec::Codec;
+use eventlog::fail_point::FailPoint;
+use eventlog::files::Files;
+use eventlog::kafka::KafkaSettings;
+use eventlog::store::EventStore;
+use eventlog::store::postgres::{PostgresSettings, PostgresStore};
+use eventlog::vault::postgres::PostgresVault;
+use eventlog::vault::{KeyVault, secrets};
+use object_store::local::LocalFileSystem;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::config::Config;
+use crate::secrets_file;
+
+/// The adapters of one process.
+pub struct Parts {
+    /// The settings.
+    pub config: Config,
+    /// Read models, identity, consumers' progress.
+    pub pool: PgPool,
+    /// The log.
+    pub store: Arc<PostgresStore>,
+    /// Keys of persons.
+    pub vault: Arc<PostgresVault>,
+    /// Seals and opens events.
+    pub codec: Codec,
+    /// The door of the write side.
+    pub bus: Arc<Bus>,
+    /// Candidates' files.
+    pub files: Files,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    /// Connects to the database, brings its schema up to date, and builds the rest.
+    ///
+    /// # Errors
+    /// Says what is missing or wrong.
+    pub async fn open(
+        config: Config,
+        url: SecretString,
+        fail_point: FailPoint,
+    ) -> anyhow::Result<Self> {
+        let master = secrets_file::master_key(&config)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(config.database.max_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect(url.expose_secret())
+            .await
+            .map_err(|error| anyhow::anyhow!("the database cannot be reached: {}", kind(&error)))?;
+        eventlog::migrate::migrate(&pool).await.context("the schema cannot be brought up to date")?;
+        let secrets = secrets::load_or_create(&pool, &master)
+            .await
+            .context("the installation's keys cannot be opened; is secrets.master_key the right one?")?;
+        let settings = PostgresSettings { fail_point, ..PostgresSettings::new(url) };
+        let store = Arc::new(PostgresStore::start(&settings)?);
+        let vault = Arc::new(PostgresVault::start(pool.clone(), master));
+        let codec = Codec::new(Arc::clone(&vault) as Arc<dyn KeyVault>);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let bus = Arc::new(Bus::new(
+            Arc::clone(&store) as Arc<dyn EventStore>,
+            codec.clone(),
+            secrets,
+            Arc::clone(&clock),
+            BusSettings::default(),
+        ));
+        let directory = config.files_dir();
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("the folder {} cannot be made", directory.display()))?;
+        let files = Files::new(Arc::new(LocalFileSystem::new_with_prefix(&directory)?), codec.clone());
+        Ok(Self { config, pool, store, vault, codec, bus, files, clock })
+    }
+
+    /// The log as a port.
+    #[must_use]
+    pub fn log(&self) -> Arc<dyn EventStore> {
+        Arc::clone(&self.store) as Arc<dyn EventStore>
+    }
+
+    /// Kafka's settings; `None` where the product works without.
+    #[must_use]
+    pub fn kafka(&self) -> Option<KafkaSettings> {
+        kafka(&self.config)
+    }
+
+    /// Lets go of everything in order: appends that wait are finished first.
+    pub async fn close(&self) {
+        self.store.stop().await;
+        self.vault.stop().await;
+        self.pool.close().await;
+    }
+}
+
+/// Kafka's settings; `None` where the product works without.
+#[must_use]
+pub fn kafka(config: &Config) -> Option<KafkaSettings> {
+    let kafka = &config.kafka;
+    if kafka.bootstrap.is_empty() {
+        return None;
+    }
+    let mut settings = KafkaSettings::new(&kafka.bootstrap);
+    settings.prefix.clone_from(&kafka.prefix);
+    settings.schema_base.clone_from(&kafka.schema_base);
+    settings.replication = (kafka.replication > 0).then_some(kafka.replication);
+    Some(settings)
+}
+
+/// What kind of fault it is, without the address, which may hold a password.
+pub fn kind(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => error.kind().to_string(),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::PoolTimedOut => "no answer within 10 seconds".to_owned(),
+        sqlx::Error::Configuration(_) => "database.url is not the address of a database".to_owned(),
+        _ => "connection failed".to_owned(),
+    }
+}
