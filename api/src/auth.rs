@@ -1,11 +1,12 @@
 //! Bearer token → caller. Who nobody vouches for is a stranger, who may do what needs no right.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_graphql::Request;
 use domain::Caller;
 use domain::codes::{self, Kind};
 use identity::{Identity, IdentityError, Principal};
+use secrecy::ExposeSecret;
 
 use crate::ApiState;
 use crate::error::ApiError;
@@ -15,7 +16,7 @@ use crate::transport::{Admission, AuthError, Authenticate, RequestId};
 /// Who asks, for the time of one request or stream.
 #[derive(Clone)]
 pub struct Session {
-    principal: Option<Arc<Signed>>,
+    signed: Arc<OnceLock<Signed>>,
 }
 
 struct Signed {
@@ -28,7 +29,28 @@ impl Session {
     /// Nobody.
     #[must_use]
     pub fn stranger() -> Self {
-        Self { principal: None }
+        Self { signed: Arc::default() }
+    }
+
+    fn of(principal: Principal, token: String) -> Self {
+        Self { signed: Arc::new(OnceLock::from(Signed { principal, token })) }
+    }
+
+    /// A session of its own for one request: who signs in by it does so for no other one.
+    fn of_request(&self) -> Self {
+        match self.signed.get() {
+            Some(_) => self.clone(),
+            None => Self::stranger(),
+        }
+    }
+
+    /// A stranger's request that has just signed in goes on as who it signed in as, so that the
+    /// answer can show them. Who was signed in already stays who they were.
+    pub fn sign_in(&self, session: &identity::Session) {
+        let token = session.access_token.expose_secret().to_owned();
+        let signed = Signed { principal: session.principal.clone(), token };
+        // Refused for who was signed in already.
+        let _ = self.signed.set(signed);
     }
 
     /// Who is signed in.
@@ -36,7 +58,7 @@ impl Session {
     /// # Errors
     /// `AUTH_REQUIRED`.
     pub fn principal(&self) -> Result<&Principal, ApiError> {
-        let signed = self.principal.as_ref().ok_or_else(ApiError::unauthenticated)?;
+        let signed = self.signed.get().ok_or_else(ApiError::unauthenticated)?;
         Ok(&signed.principal)
     }
 
@@ -53,7 +75,7 @@ impl Session {
     /// # Errors
     /// `AUTH_REQUIRED`, or the code of why the token is no longer good.
     pub async fn again(&self, identity: &Identity) -> Result<Caller, ApiError> {
-        let signed = self.principal.as_ref().ok_or_else(ApiError::unauthenticated)?;
+        let signed = self.signed.get().ok_or_else(ApiError::unauthenticated)?;
         Ok(identity.verify(&signed.token).await?.caller)
     }
 }
@@ -70,8 +92,7 @@ impl Auth {
     pub async fn session(&self, bearer: Option<&str>) -> Result<Session, IdentityError> {
         let Some(token) = bearer else { return Ok(Session::stranger()) };
         let principal = self.0.identity.verify(token).await?;
-        let signed = Signed { principal, token: token.to_owned() };
-        Ok(Session { principal: Some(Arc::new(signed)) })
+        Ok(Session::of(principal, token.to_owned()))
     }
 }
 
@@ -88,8 +109,9 @@ impl Authenticate for Auth {
     }
 
     fn scope(&self, session: &Session, request_id: &RequestId, request: Request) -> Request {
-        let loaders = Loaders::new(&self.0, session);
-        request.data(session.clone()).data(request_id.clone()).data(loaders)
+        let session = session.of_request();
+        let loaders = Loaders::new(&self.0, &session);
+        request.data(session).data(request_id.clone()).data(loaders)
     }
 }
 

@@ -407,8 +407,12 @@ pub struct SessionPayload {
 }
 
 fn session(
+    ctx: &Context<'_>,
     result: Result<identity::Session, IdentityError>,
 ) -> async_graphql::Result<SessionPayload> {
+    if let Ok(session) = &result {
+        ctx.session()?.sign_in(session);
+    }
     match result.map_err(ApiError::from) {
         Ok(session) => Ok(SessionPayload {
             viewer: Some(viewer(&session.principal)?),
@@ -545,7 +549,7 @@ impl CompanyMutation {
         #[graphql(desc = "E-mail address and password.")] input: SignInInput,
     ) -> async_graphql::Result<SessionPayload> {
         let SignInInput { email, password } = input;
-        session(ctx.state()?.identity.sign_in(&email, SecretString::from(password)).await)
+        session(ctx, ctx.state()?.identity.sign_in(&email, SecretString::from(password)).await)
     }
 
     /// Takes an invitation up: makes the login, joins the company and signs in.
@@ -555,7 +559,7 @@ impl CompanyMutation {
         #[graphql(desc = "The invitation, and a password.")] input: AcceptInvitationInput,
     ) -> async_graphql::Result<SessionPayload> {
         let password = SecretString::from(input.password);
-        session(ctx.state()?.identity.accept_invitation(&input.token, password).await)
+        session(ctx, ctx.state()?.identity.accept_invitation(&input.token, password).await)
     }
 
     /// Exchanges an interview's access token for a session of 60 minutes that reaches this one
@@ -565,7 +569,7 @@ impl CompanyMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The access token.")] input: OpenInterviewSessionInput,
     ) -> async_graphql::Result<SessionPayload> {
-        session(ctx.state()?.identity.open_interview_session(&input.token).await)
+        session(ctx, ctx.state()?.identity.open_interview_session(&input.token).await)
     }
 
     /// Makes a company and invites its first administrator. Operators only.

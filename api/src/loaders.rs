@@ -21,11 +21,19 @@ use crate::auth::Session;
 use crate::error::ApiError;
 use crate::scope::{Written, view};
 
-/// Where a loader reads, and what it may see: nothing without a view.
+/// Where a loader reads, and for whom by which right.
 pub struct Source {
     written: Arc<Written>,
     reads: Reads,
-    view: Option<View>,
+    session: Session,
+    action: Action,
+}
+
+impl Source {
+    /// What can be seen: nothing for who has no right to it.
+    fn view(&self) -> Option<View> {
+        view(self.session.caller().ok()?, self.action)
+    }
 }
 
 macro_rules! loaders {
@@ -44,12 +52,12 @@ macro_rules! loaders {
             /// The loaders for who asks.
             #[must_use]
             pub fn new(state: &ApiState, session: &Session) -> Self {
-                let caller = session.caller().ok();
                 let written = Arc::new(Written::new(state.reads.clone()));
                 let source = |action| Source {
                     written: Arc::clone(&written),
                     reads: state.reads.clone(),
-                    view: caller.and_then(|caller| view(caller, action)),
+                    session: session.clone(),
+                    action,
                 };
                 Self {
                     written: Arc::clone(&written),
@@ -67,9 +75,9 @@ macro_rules! loaders {
                 type Error = ApiError;
 
                 async fn load(&self, keys: &[$key]) -> Result<HashMap<$key, $row>, ApiError> {
-                    let Some(view) = &self.0.view else { return Ok(HashMap::new()) };
+                    let Some(view) = self.0.view() else { return Ok(HashMap::new()) };
                     self.0.written.is_shown().await?;
-                    Ok($load(&self.0.reads, view, keys).await?)
+                    Ok($load(&self.0.reads, &view, keys).await?)
                 }
             }
         )*

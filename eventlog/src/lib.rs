@@ -3,20 +3,20 @@
 //! The write side appends through [`store::EventStore`], the read side and the reactors consume
 //! through [`feed::Feed`]. Nothing here knows a command, a read model or a transport for clients.
 
+pub mod applied;
 pub mod clock;
+pub mod codec;
+pub mod consume;
+pub mod deadlines;
 pub mod envelope;
 pub mod fail_point;
 pub mod feed;
 pub mod files;
 pub mod kafka;
+pub mod ledger;
 pub mod migrate;
 pub mod store;
-pub mod vault;
-pub mod applied;
-pub mod codec;
-pub mod consume;
-pub mod deadlines;
-pub mod ledger;
-pub mod upcast;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod upcast;
+pub mod vault;

@@ -57,7 +57,8 @@ impl Drop for TestDatabase {
             let Ok(runtime) = runtime else { return };
             runtime.block_on(async {
                 if let Ok(mut admin) = PgConnection::connect(&server).await {
-                    let drop = AssertSqlSafe(format!("drop database if exists {name} with (force)"));
+                    let drop =
+                        AssertSqlSafe(format!("drop database if exists {name} with (force)"));
                     // A database that stays is removed with the test server.
                     let _ = sqlx::query(drop).execute(&mut admin).await;
                 }

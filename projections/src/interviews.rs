@@ -13,7 +13,9 @@ use domain::interview::Event::{
     InterviewerAssigned, Joined, Left, MarkedNoShow, NoteAdded, Planned, QuestionAsked,
     QuestionTimedOut, Rescheduled, Scheduled, Started,
 };
-use domain::interview::{CompletionReason, ConsentPurpose, Mode, Party, Round, RoundType, Status};
+use domain::interview::{
+    AskedBy, CompletionReason, ConsentPurpose, Mode, Party, Round, RoundType, Status,
+};
 use domain::job::{Conversation, Difficulty};
 use domain::values::Spelled;
 use eventlog::codec::Recorded;
@@ -123,7 +125,7 @@ pub struct Row {
     pub started_at: Option<DateTime<Utc>>,
     /// When it was completed, abandoned or cancelled.
     pub ended_at: Option<DateTime<Utc>>,
-    /// When somebody last did something.
+    /// When a person last did something; silence from here on ends a round.
     pub last_activity: Option<DateTime<Utc>>,
     /// What the candidate consents to at present.
     pub consent: Vec<ConsentPurpose>,
@@ -323,9 +325,12 @@ impl Projector for Interviews {
                 row.last_activity = Some(now);
                 row.difficulty = Some(row.difficulty.unwrap_or(Difficulty::Warmup));
             }
-            QuestionAsked { question_id, sequence, .. } => {
+            QuestionAsked { question_id, sequence, asked_by, .. } => {
                 row.n_questions += 1;
-                row.last_activity = Some(now);
+                // What a machine asks is no sign of life, see the rules.
+                if matches!(asked_by, AskedBy::Member { .. }) {
+                    row.last_activity = Some(now);
+                }
                 row.current_question = Some(CurrentQuestion {
                     question_id: *question_id,
                     sequence: *sequence,
@@ -335,7 +340,6 @@ impl Projector for Interviews {
             }
             FollowUpAsked { question_id, sequence, follow_up_of, .. } => {
                 row.n_follow_ups += 1;
-                row.last_activity = Some(now);
                 row.current_question = Some(CurrentQuestion {
                     question_id: *question_id,
                     sequence: *sequence,

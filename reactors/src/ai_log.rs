@@ -124,8 +124,8 @@ impl AiLog {
         request: &R,
     ) -> Result<Recalled<R::Answer>, Fault> {
         let call_id = asking.call_id(R::PURPOSE);
-        if let Some(recorded) = self.recall(asking, call_id).await? {
-            return Ok(recorded);
+        if let Some(known) = self.known(asking, call_id).await? {
+            return Ok(known);
         }
         let outcome = request.put_to(&*self.ai).await;
         self.record::<R>(asking, call_id, outcome).await
@@ -142,14 +142,30 @@ impl AiLog {
         request: &R,
     ) -> Result<Recalled<R::Answer>, Fault> {
         let call_id = asking.call_id(R::PURPOSE);
-        if let Some(recorded) = self.recall(asking, call_id).await? {
-            return Ok(recorded);
+        if let Some(known) = self.known(asking, call_id).await? {
+            return Ok(known);
         }
         let mut outcome = request.put_to(other).await;
         if let Ok(answered) = &mut outcome {
             answered.provenance.fallback = true;
         }
         self.record::<R>(asking, call_id, outcome).await
+    }
+
+    /// The outcome that needs no call: the recorded one, or that nothing of a person who was
+    /// forgotten may reach a model.
+    async fn known<T: DeserializeOwned>(
+        &self,
+        asking: &Asking<'_>,
+        call_id: Uuid,
+    ) -> Result<Option<Recalled<T>>, Fault> {
+        let recorded = self.recall(asking, call_id).await?;
+        if recorded.is_none()
+            && self.histories.is_forgotten(asking.caller.company, asking.subject).await?
+        {
+            return Ok(Some(Recalled::Failed { code: "SUBJECT_ERASED".to_owned() }));
+        }
+        Ok(recorded)
     }
 
     /// The recorded outcome of a call about what `asking` is about; none if it was never recorded or

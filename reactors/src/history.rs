@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::Aggregate;
-use eventlog::codec::{Codec, Recorded};
+use domain::ids::CompanyId;
+use domain::personal::Subject;
+use eventlog::codec::{Codec, Recorded, key_home};
 use eventlog::envelope::{StreamId, Version};
 use eventlog::store::EventStore;
 use moka::sync::Cache;
@@ -117,6 +119,15 @@ impl Histories {
             return Err(Fault::Poison(why.clone()));
         }
         Ok(View { n_events: opened.events.len(), opened })
+    }
+
+    /// Whether this person was forgotten by now, whatever is still kept in memory.
+    ///
+    /// # Errors
+    /// [`Fault::Unavailable`].
+    pub async fn is_forgotten(&self, company: CompanyId, of: Subject) -> Result<bool, Fault> {
+        let home = key_home(company, of);
+        self.codec.vault().is_erased(home, of).await.map_err(|_| Fault::Unavailable)
     }
 
     fn kept(&self, stream: &StreamId) -> Arc<Opened> {

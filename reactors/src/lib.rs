@@ -10,6 +10,7 @@ pub mod ai_log;
 pub mod assessor;
 pub mod conductor;
 pub mod history;
+mod lanes;
 pub mod observer;
 pub mod reactor;
 pub mod resume;

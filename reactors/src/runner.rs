@@ -6,10 +6,8 @@
 //! wait as well: one is saved only when everything that was delivered before it is done, so that
 //! after a crash the feed delivers the rest again.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +18,12 @@ use eventlog::envelope::{StoredEvent, StreamId, Version};
 use eventlog::feed::Checkpoint;
 use eventlog::ledger::{Ledger, LedgerError};
 use futures::FutureExt;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::lanes::{Lanes, Left, Part};
 use crate::reactor::{Fault, Reactor, Tools};
 
 /// Told the name of a place where a crash would hurt most, so that tests can make one there.
@@ -73,48 +72,13 @@ struct Shared<R> {
     fail_point: FailPoint,
     stop: CancellationToken,
     retry_after: Duration,
-    /// Streams at work, each with what came for it meanwhile.
-    lanes: Mutex<HashMap<StreamId, Vec<Part>>>,
+    lanes: Lanes,
 }
 
 /// A batch whose checkpoints are not saved yet.
 struct Delivered {
     checkpoints: Vec<Checkpoint>,
     left: Arc<Left>,
-}
-
-/// How many streams of a batch are not done.
-#[derive(Default)]
-struct Left {
-    n_streams: AtomicUsize,
-    changed: Notify,
-}
-
-/// One stream's part of a batch.
-struct Part {
-    work: StreamWork,
-    left: Arc<Left>,
-}
-
-impl Left {
-    fn of(n_streams: usize) -> Arc<Self> {
-        Arc::new(Self { n_streams: AtomicUsize::new(n_streams), changed: Notify::new() })
-    }
-
-    fn is_none(&self) -> bool {
-        self.n_streams.load(Ordering::Acquire) == 0
-    }
-
-    fn one_done(&self) {
-        self.n_streams.fetch_sub(1, Ordering::AcqRel);
-        self.changed.notify_one();
-    }
-
-    async fn until_none(&self) {
-        while !self.is_none() {
-            self.changed.notified().await;
-        }
-    }
 }
 
 /// Why a stream's work stopped.
@@ -145,7 +109,7 @@ impl<R: Reactor> Runner<R> {
         settings: RunnerSettings,
         stop: CancellationToken,
     ) -> Self {
-        let lanes = Mutex::default();
+        let lanes = Lanes::default();
         let retry_after = settings.retry_after;
         let shared =
             Arc::new(Shared { reactor, tools, ledger, fail_point, stop, retry_after, lanes });
@@ -206,10 +170,10 @@ impl<R: Reactor> Consumer for Runner<R> {
         let left = Left::of(work.len());
         for work in work {
             let part = Part { work, left: Arc::clone(&left) };
-            let Some(part) = self.shared.put_behind(part) else { continue };
+            let Some(part) = self.shared.lanes.put_behind(part) else { continue };
             let slot = self.slot().await?;
             // The lane can have been taken while a slot was waited for.
-            if let Some(part) = self.shared.put_behind_or_open(part) {
+            if let Some(part) = self.shared.lanes.put_behind_or_open(part) {
                 self.tasks.spawn(Arc::clone(&self.shared).work_lane(part, slot));
             }
         }
@@ -245,33 +209,6 @@ impl<R: Reactor> Consumer for Runner<R> {
 }
 
 impl<R: Reactor> Shared<R> {
-    /// Puts the part into its stream's lane if that is at work, else gives it back.
-    fn put_behind(&self, part: Part) -> Option<Part> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        match lanes.get_mut(&part.work.stream) {
-            Some(waiting) => {
-                waiting.push(part);
-                None
-            }
-            None => Some(part),
-        }
-    }
-
-    /// As `put_behind`, and opens the lane where the part is given back.
-    fn put_behind_or_open(&self, part: Part) -> Option<Part> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        match lanes.entry(part.work.stream.clone()) {
-            Entry::Occupied(mut at_work) => {
-                at_work.get_mut().push(part);
-                None
-            }
-            Entry::Vacant(free) => {
-                free.insert(vec![]);
-                Some(part)
-            }
-        }
-    }
-
     /// Works off a part and what comes for its stream meanwhile; closes the lane behind it.
     async fn work_lane(self: Arc<Self>, part: Part, _slot: OwnedSemaphorePermit) {
         let StreamWork { stream, mut from, mut events } = part.work;
@@ -282,15 +219,10 @@ impl<R: Reactor> Shared<R> {
                 () = self.until_done(&stream, &mut from, &mut events) => {}
             }
             parts_left.drain(..).for_each(|left| left.one_done());
-            let waiting = {
-                let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-                let waiting = lanes.get_mut(&stream).map(std::mem::take).unwrap_or_default();
-                if waiting.is_empty() {
-                    lanes.remove(&stream);
-                    return;
-                }
-                waiting
-            };
+            let waiting = self.lanes.take_or_close(&stream);
+            if waiting.is_empty() {
+                return;
+            }
             // Each part goes from what was applied to what there was, so that the last holds most.
             for part in waiting {
                 parts_left.push(part.left);

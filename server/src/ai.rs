@@ -19,7 +19,7 @@ pub fn chain(settings: &config::Ai) -> anyhow::Result<AiChain> {
     let mut providers: Vec<Arc<dyn Ai>> = vec![];
     for name in &settings.providers {
         if name == "rules" {
-            providers.push(Arc::new(RulesAi::default()));
+            providers.push(Arc::new(RulesAi));
             continue;
         }
         let endpoint = settings.openai.get(name);

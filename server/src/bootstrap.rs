@@ -58,7 +58,10 @@ pub async fn operator(config: &Config, identity: &Identity) -> anyhow::Result<()
 ///
 /// # Errors
 /// When the database cannot be reached or the data folder cannot be written.
-pub async fn development(config: &Config, identity: &Identity) -> anyhow::Result<DevelopmentLogins> {
+pub async fn development(
+    config: &Config,
+    identity: &Identity,
+) -> anyhow::Result<DevelopmentLogins> {
     let file = config.data_dir.join("development-logins.json");
     let logins = if file.exists() {
         serde_json::from_slice(&std::fs::read(&file)?)

@@ -30,6 +30,7 @@ pub fn files() -> anyhow::Result<BTreeMap<PathBuf, String>> {
     let mut files = event_files()?;
     files.insert("schemas/errors.md".into(), errors_md());
     files.insert("schemas/topics.toml".into(), eventlog::kafka::topics::render_toml());
+    files.insert("schemas/api.graphql".into(), api::schema::sdl());
     Ok(files)
 }
 

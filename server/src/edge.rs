@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use crate::parts::{self, Parts};
 
 /// The API's routes.
-#[must_use]
 pub fn router(
     parts: &Parts,
     identity: Identity,
@@ -25,12 +24,8 @@ pub fn router(
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) -> axum::Router {
-    let reads = Reads::new(
-        parts.pool.clone(),
-        parts.log(),
-        parts.codec.clone(),
-        Arc::clone(&parts.clock),
-    );
+    let reads =
+        Reads::new(parts.pool.clone(), parts.log(), parts.codec.clone(), Arc::clone(&parts.clock));
     let live = LiveTail::start(parts.log(), parts.codec.clone(), stop.clone());
     let tail = live.clone();
     tasks.spawn(async move { tail.stopped().await });

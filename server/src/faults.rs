@@ -17,8 +17,8 @@ pub fn from_environment() -> FailPoint {
     let (name, nth) = (name.to_owned(), nth.parse::<u64>().unwrap_or(1));
     let passed = std::sync::atomic::AtomicU64::new(0);
     Arc::new(move |place| {
-        let hit = place == name
-            && passed.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == nth;
+        let hit =
+            place == name && passed.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == nth;
         if hit {
             // SIGKILL, so that nothing is cleaned up: the same as a machine that goes away.
             let me = nix::unistd::Pid::this();

@@ -217,8 +217,7 @@ async fn with_database(
 
 /// Waits for Ctrl-C or SIGTERM.
 async fn until_told() -> anyhow::Result<()> {
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         told = tokio::signal::ctrl_c() => told?,
         _ = terminate.recv() => {}

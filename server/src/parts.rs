@@ -59,10 +59,12 @@ impl Parts {
             .connect(url.expose_secret())
             .await
             .map_err(|error| anyhow::anyhow!("the database cannot be reached: {}", kind(&error)))?;
-        eventlog::migrate::migrate(&pool).await.context("the schema cannot be brought up to date")?;
-        let secrets = secrets::load_or_create(&pool, &master)
+        eventlog::migrate::migrate(&pool)
             .await
-            .context("the installation's keys cannot be opened; is secrets.master_key the right one?")?;
+            .context("the schema cannot be brought up to date")?;
+        let secrets = secrets::load_or_create(&pool, &master).await.context(
+            "the installation's keys cannot be opened; is secrets.master_key the right one?",
+        )?;
         let settings = PostgresSettings { fail_point, ..PostgresSettings::new(url) };
         let store = Arc::new(PostgresStore::start(&settings)?);
         let vault = Arc::new(PostgresVault::start(pool.clone(), master));
@@ -78,7 +80,8 @@ impl Parts {
         let directory = config.files_dir();
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("the folder {} cannot be made", directory.display()))?;
-        let files = Files::new(Arc::new(LocalFileSystem::new_with_prefix(&directory)?), codec.clone());
+        let files =
+            Files::new(Arc::new(LocalFileSystem::new_with_prefix(&directory)?), codec.clone());
         Ok(Self { config, pool, store, vault, codec, bus, files, clock })
     }
 

@@ -92,8 +92,7 @@ impl Roles {
     /// When a feed refuses its settings, or an AI provider cannot be set up.
     pub async fn react(&self) -> anyhow::Result<()> {
         let parts = &self.parts;
-        let deadlines: Arc<dyn Deadlines> =
-            Arc::new(PostgresDeadlines::new(parts.pool.clone()));
+        let deadlines: Arc<dyn Deadlines> = Arc::new(PostgresDeadlines::new(parts.pool.clone()));
         let ledger: Arc<dyn Ledger> = Arc::new(PostgresLedger::new(parts.pool.clone()));
         let program = std::env::current_exe().context("the own program is not found")?;
         let reactors = reactors::all(reactors::Deps {

@@ -5,12 +5,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+/// Libraries whose lines are noise, or could quote a file's content: ends of partitions told as
+/// errors, schemas that exist already, readers of PDFs.
+const QUIET: &str = "rdkafka=off,sqlx::postgres::notice=warn,pdf_extract=off,lopdf=off";
+
 /// Starts logging to standard error.
 ///
 /// # Errors
 /// When the filter is not one, or logging was started before.
 pub fn start_log(settings: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.filter)
+    // What is given comes last and wins.
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.filter))
         .map_err(|_| anyhow::anyhow!("log.filter: is not a filter, such as info,eventlog=debug"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match settings.format {

@@ -46,10 +46,8 @@ impl World {
         let store = Arc::new(MemoryStore::new(clock.clone(), vault.clone()));
         let codec = Codec::new(Arc::new(vault));
         let secrets = Secrets::in_memory();
-        let bus =
-            Arc::new(Bus::new(store, codec, secrets, clock.clone(), BusSettings::default()));
-        let identity =
-            Identity::start(database.pool.clone(), bus.clone()).await.expect("started");
+        let bus = Arc::new(Bus::new(store, codec, secrets, clock.clone(), BusSettings::default()));
+        let identity = Identity::start(database.pool.clone(), bus.clone()).await.expect("started");
         Self { database, identity, bus, clock }
     }
 
@@ -173,7 +171,10 @@ async fn an_invitation_is_shown_again_to_a_repeat_and_taken_up_by_one_person() {
     assert_eq!(first.company_id, again.company_id);
     assert_eq!(first.admin.token.expose_secret(), again.admin.token.expose_secret());
     let token = first.admin.token.expose_secret();
-    assert_eq!(code(w.identity.accept_invitation(token, "short".into()).await), "VALIDATION_FAILED");
+    assert_eq!(
+        code(w.identity.accept_invitation(token, "short".into()).await),
+        "VALIDATION_FAILED"
+    );
     assert_eq!(code(w.identity.accept_invitation(token, password()).await), "ok");
     // A repeat by the same person is harmless, anybody else is refused.
     assert_eq!(code(w.identity.accept_invitation(token, password()).await), "ok");

@@ -141,7 +141,17 @@ async fn an_interview_stands_where_the_rules_say() {
         let (world, story, stream) = told(interviewer);
         let mut early = world.opening(&story)[..6].to_vec();
         early.extend(leaving.iter().cloned().map(Event::from));
-        for events in [world.interview_events(&story), early] {
+        let mut by_person = world.interview_events(&story);
+        for event in &mut by_person {
+            if let Event::Interview(
+                interview::Event::QuestionAsked { asked_by, .. }
+                | interview::Event::FollowUpAsked { asked_by, .. },
+            ) = event
+            {
+                *asked_by = interview::AskedBy::Member { member_id: person };
+            }
+        }
+        for events in [world.interview_events(&story), by_person, early] {
             let mut state = Interview::default();
             let events = recorded(&stream, events);
             for n in 1..=events.len() {

@@ -1,8 +1,8 @@
 //! Whatever comes again, is lost on the way, or is done by two: nothing happens twice.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use domain::ids::CompanyId;
@@ -12,11 +12,12 @@ use eventlog::envelope::{StreamId, Version};
 use eventlog::feed::Checkpoint;
 use eventlog::ledger::{Ledger, LedgerError, MemoryLedger};
 use eventlog::store::{EventStore, Filter};
+use eventlog::vault::KeyVault;
 use reactors::ai::rules::RulesAi;
 use uuid::Uuid;
 
 use crate::failing_ai::CountingAi;
-use crate::world::{Talk, World, example, patient};
+use crate::world::{COMPANY, Talk, World, example, patient};
 
 #[tokio::test]
 async fn redelivering_every_event_three_times_changes_nothing() {
@@ -78,7 +79,7 @@ impl Ledger for Breaking {
         moves: &[Move],
         checkpoints: &[Checkpoint],
     ) -> Result<bool, LedgerError> {
-        if !moves.is_empty() && self.n_moves.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+        if !moves.is_empty() && self.n_moves.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
             return Err(LedgerError);
         }
         self.inner.advance(consumer, moves, checkpoints).await
@@ -172,4 +173,33 @@ async fn an_event_nobody_can_read_parks_its_stream_and_no_other() {
     }
     let all = Filter { aggregates: vec!["interview".into()] };
     assert!(world.unseen(&**conductor, &all).await.iter().all(|work| work.stream != stray));
+}
+
+#[tokio::test]
+async fn who_was_forgotten_is_left_alone() {
+    let ai = Arc::new(CountingAi::default());
+    let world = World::with_ai("senior-backend-engineer", ai.clone()).await;
+    let seat = world.begin().await;
+    world.settle().await;
+    let (question, ..) = world.open_question(&seat).await.unwrap();
+    world.answer(&seat, question, "Something personal.").await;
+    let n_calls = ai.n_calls();
+    world.vault.forget(COMPANY, domain::Subject::Candidate(seat.candidate)).await.unwrap();
+    world.settle().await;
+    assert_eq!(ai.n_calls(), n_calls, "nothing of a forgotten person reaches a model");
+    let asked = world.count("interview", seat.interview.0, "interview.question_asked").await;
+    assert_eq!(asked, 1);
+}
+
+#[tokio::test]
+async fn the_fail_points_stand_around_the_ledger() {
+    let told = Arc::new(Mutex::new(vec![]));
+    let mut world = World::with_job("senior-backend-engineer").await;
+    let writes = Arc::clone(&told);
+    world.fail_point = Arc::new(move |point| writes.lock().unwrap().push(point));
+    world.hire_reactors(Arc::new(RulesAi), Arc::new(MemoryLedger::default()), patient());
+    world.begin().await;
+    let (conductor, filter) = &world.reactors[0];
+    conductor.apply(world.unseen(&**conductor, filter).await, &[]).await.unwrap();
+    assert_eq!(*told.lock().unwrap(), ["react.after_action", "react.after_ledger"]);
 }

@@ -34,7 +34,7 @@ use eventlog::vault::secrets::Secrets;
 use reactors::ai::Ai;
 use reactors::ai::rules::RulesAi;
 use reactors::resume::text::TextReader;
-use reactors::runner::RunnerSettings;
+use reactors::runner::{FailPoint, RunnerSettings};
 use reactors::timers::Alarm;
 use reactors::{Deps, all, no_fail_point};
 use serde::Deserialize;
@@ -56,6 +56,13 @@ fn person(roles: Vec<Role>) -> Caller {
     Caller { company: COMPANY, actor: Actor::Member(MANAGER), roles }
 }
 
+/// Takes a question out of the job.
+pub async fn remove_question(bus: &Bus, question_id: QuestionId) {
+    let remove = job::Command::RemoveQuestion { question_id };
+    let order = Order::of_client(id(), vec![]);
+    bus.execute::<job::Job>(&person(vec![Role::Hr]), JOB.0, remove, order).await.unwrap();
+}
+
 pub struct World {
     pub clock: Arc<ManualClock>,
     pub store: Arc<MemoryStore>,
@@ -67,6 +74,7 @@ pub struct World {
     pub vault: MemoryVault,
     pub reactors: Vec<(Arc<dyn Consumer>, Filter)>,
     pub stop: CancellationToken,
+    pub fail_point: FailPoint,
 }
 
 /// A round and who is interviewed in it.
@@ -125,6 +133,7 @@ impl World {
             vault,
             reactors: vec![],
             stop: CancellationToken::new(),
+            fail_point: no_fail_point(),
         }
     }
 
@@ -146,7 +155,7 @@ impl World {
             reader: TextReader::default(),
             ai,
             settings,
-            fail_point: no_fail_point(),
+            fail_point: Arc::clone(&self.fail_point),
             stop: self.stop.clone(),
         });
     }

@@ -1,19 +1,26 @@
 //! From the interview's end to the signed verdict: the proposal and its evidence, and what people
 //! make of it.
 
+use anyhow::bail;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::cast::Cast;
 use super::client::{list, text, until};
 use super::examples::Job;
 use super::probes::refused;
 use super::script::{Stage, id};
+use super::socket::{Item, Subscription};
 use super::talk::Talk;
 
 /// The proposal for the well prepared candidate must be at least this much higher, of 100.
 const CLEARLY: f64 = 25.0;
 
-const VERDICT: &str = "query($id: ID!) { interview(id: $id) { verdict {
+const LIVE: &str = "subscription($id: ID!, $after: String) {
+    verdictEvents(interviewId: $id, after: $after) { cursor eventType version } }";
+
+const VERDICT: &str = "query($id: ID!, $seen: [String!]) {
+    interview(id: $id, consistentWith: $seen) { verdict {
     id status attempt interviewEnd aiMayPropose failureCode citableAnswerIds
     dimensions { key weight }
     proposal { overall recommendation unscored strengths weaknesses summary
@@ -38,18 +45,10 @@ pub async fn proposal(
     interview: &str,
     talk: &Talk,
 ) -> anyhow::Result<Value> {
-    let patience = stage.manner.patience;
-    let look = async || {
-        let seen = cast.hr.query(VERDICT, id(interview)).await?;
-        Ok(seen.pointer("/interview/verdict").filter(|verdict| !verdict.is_null()).cloned())
-    };
-    let otherwise = "no verdict was opened, as if no reactor ran,";
-    until(patience, otherwise, look).await?;
-    let otherwise = "no assessment of the verdict ended, as if no reactor ran,";
-    let verdict = until(patience, otherwise, async || {
-        Ok(look().await?.filter(|verdict: &Value| verdict["status"] != "OPEN"))
-    })
-    .await?;
+    let cursor = assessed(stage, cast, interview).await?;
+    let variables = json!({ "id": interview, "seen": [talk.end, cursor] });
+    let seen = cast.hr.query(VERDICT, variables).await?;
+    let verdict = seen["interview"]["verdict"].clone();
     let checks = &stage.checks;
     let seen = (verdict["status"].as_str(), verdict["interviewEnd"].as_str());
     let expected = (Some("PROPOSED"), Some("COMPLETED"));
@@ -58,18 +57,52 @@ pub async fn proposal(
     let citable: Vec<_> = list(&verdict, "/citableAnswerIds").iter().collect();
     checks.equal("the verdict rests on all recorded answers", &citable, &recorded);
 
-    let calls = cast.auditor.query(AI_CALLS, id(interview)).await?;
     let call_id = verdict.pointer("/proposal/provenance/callId");
-    let calls = list(&calls, "/aiCalls/nodes");
-    checks.check(
+    let otherwise = "the AI call behind the proposal was not shown";
+    let call = until(stage.manner.patience, otherwise, async || {
+        let calls = cast.auditor.query(AI_CALLS, id(interview)).await?;
+        let mut calls = list(&calls, "/aiCalls/nodes").iter();
+        Ok(calls.find(|call| Some(&call["callId"]) == call_id).cloned())
+    });
+    let call = call.await?;
+    checks.equal(
         "the proposal names the recorded AI call that it comes from",
-        calls.iter().any(|call| Some(&call["callId"]) == call_id && call["status"] == "COMPLETED"),
-        || format!("{call_id:?} is none of {} calls", calls.len()),
+        &(&call["status"], &call["purpose"], &call["provider"]),
+        &(
+            &json!("COMPLETED"),
+            &json!("PROPOSE_SCORES"),
+            &verdict["proposal"]["provenance"]["provider"],
+        ),
     );
     let overall = verdict.pointer("/proposal/overall").unwrap_or(&Value::Null);
     let advice = verdict.pointer("/proposal/recommendation").unwrap_or(&Value::Null);
     stage.say(&format!("proposed: {overall} of 100, {advice}"));
     Ok(verdict)
+}
+
+/// Follows the verdict's live events until its assessment has ended, and answers the last cursor.
+async fn assessed(stage: &Stage, cast: &Cast, interview: &str) -> anyhow::Result<String> {
+    let patience = stage.manner.patience;
+    let mut events = Subscription::new(&cast.hr, LIVE, id(interview));
+    let mut opened = false;
+    loop {
+        let event = match events.next(Instant::now() + patience).await? {
+            Some(Item::Next(event)) => event,
+            Some(Item::End) => bail!("the verdict's live events ended"),
+            Some(Item::Refused(refused)) => bail!("the verdict's live events: {refused}"),
+            None if opened => {
+                bail!("nothing was proposed within {patience:?}, as if no reactor ran")
+            }
+            None => bail!("no verdict was opened within {patience:?}, as if no reactor ran"),
+        };
+        opened = true;
+        if matches!(
+            event["eventType"].as_str(),
+            Some("verdict.proposed" | "verdict.assessment_failed")
+        ) {
+            return text(&event, "/cursor");
+        }
+    }
 }
 
 /// Each score cites answers that were given, in their own words, to questions about its dimension.

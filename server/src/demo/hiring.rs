@@ -36,7 +36,8 @@ const JOB: &str = "query($id: ID!, $seen: [String!]) { job(id: $id, consistentWi
     rubric { version dimensions { key label weight } }
     questions { id text type difficulty weight dimensions expectedKeywords } } }";
 
-const RESUME: &str = "query($id: ID!) { candidate(id: $id) { fullName
+const RESUME: &str = "query($id: ID!, $seen: [String!]) {
+    candidate(id: $id, consistentWith: $seen) { fullName
     resumes { id mediaType downloadPath parsingStatus failureCode text
         parsedFacts { skills experienceYears } } } }";
 
@@ -131,7 +132,8 @@ pub async fn invite(
     });
     let made = hr.carry_out("createCandidate", input, "candidate { id }").await?;
     let candidate = text(&made, "/candidate/id")?;
-    let resume = resume(stage, cast, &candidate, interview).await?;
+    let seen = json!({ "id": candidate, "seen": [text(&made, "/cursor")?] });
+    let resume = resume(stage, cast, seen, interview).await?;
 
     let input = json!({ "candidateId": candidate, "jobId": job.id });
     let applied =
@@ -174,23 +176,24 @@ pub async fn invite(
     Ok(Invited { candidate, application, interview: id, access_token })
 }
 
-/// Uploads the résumé and waits until it was read; answers its id.
+/// Uploads the résumé and waits until it was read; answers its id. `candidate` is the query's
+/// variables: the candidate, with the token of its registration.
 async fn resume(
     stage: &Stage,
     cast: &Cast,
-    candidate: &str,
+    candidate: Value,
     interview: &examples::Interview,
 ) -> anyhow::Result<String> {
     let hr = &cast.hr;
     let (name, bytes) = interview.resume(&stage.settings.examples)?;
-    match hr.upload_resume(candidate, name, bytes.clone()).await? {
+    match hr.upload_resume(&text(&candidate, "/id")?, name, bytes.clone()).await? {
         Ok(_) => {}
         Err(refused) => bail!("the résumé {name} was refused: {refused}"),
     }
     let otherwise =
         format!("the résumé {name} was not read, as if no reactor or no projector ran,");
     let resume = until(stage.manner.patience, &otherwise, async || {
-        let seen = hr.query(RESUME, json!({ "id": candidate })).await?;
+        let seen = hr.query(RESUME, candidate.clone()).await?;
         let resume = list(&seen, "/candidate/resumes").first().cloned();
         let ended = |r: &Value| matches!(r["parsingStatus"].as_str(), Some("COMPLETED" | "FAILED"));
         Ok(resume.filter(ended))

@@ -24,7 +24,8 @@ const EVENTS: &str = "subscription($id: ID!, $after: String) {
         ... on DifficultyChanged { from to }
         ... on InterviewCompleted { reason } } }";
 
-const TRANSCRIPT: &str = "query($id: ID!) { interview(id: $id) { status completionReason nAnswers
+const TRANSCRIPT: &str = "query($id: ID!, $seen: [String!]) {
+    interview(id: $id, consistentWith: $seen) { status completionReason nAnswers
     transcript(first: 100) { totalCount nodes {
         id kind sequence text questionId followUpOf dimensions outcome } } } }";
 
@@ -52,6 +53,8 @@ pub struct Moment {
 pub struct Talk {
     /// The candidate, whose session outlasts the interview.
     pub guest: Session,
+    /// Cursor of the last live event, which is a consistency token, too.
+    pub end: String,
     /// What HR saw live.
     pub watched: Vec<Value>,
     /// How it stood right after the third answer.
@@ -147,9 +150,9 @@ pub async fn hold(
         Some(watched) => watched.context("the watcher broke off")?,
         None => vec![],
     };
-    let transcript = cast.hr.query(TRANSCRIPT, id(&invited.interview));
-    let turns = settled(stage, transcript.await?, cast, &invited.interview).await?;
-    Ok(Talk { guest, watched, third_answer, last_question, followed_up, turns })
+    let end = text(seen.last().unwrap_or(&Value::Null), "/cursor")?;
+    let turns = transcript(stage, cast, &invited.interview, &end).await?;
+    Ok(Talk { guest, end, watched, third_answer, last_question, followed_up, turns })
 }
 
 /// Joins, consents and starts; starting without consent is refused.
@@ -379,28 +382,22 @@ async fn check_replay(
     Ok(())
 }
 
-/// The transcript, once the read model shows the end.
-async fn settled(
+/// The transcript, which shows the end, because the last live event's cursor is presented.
+async fn transcript(
     stage: &Stage,
-    first: Value,
     cast: &Cast,
     interview: &str,
+    end: &str,
 ) -> anyhow::Result<Vec<Value>> {
-    let mut first = Some(first);
-    let otherwise = "the transcript was not completed, as if no projector ran,";
-    let done = super::client::until(stage.manner.patience, otherwise, async || {
-        let seen = match first.take() {
-            Some(seen) => seen,
-            None => cast.hr.query(TRANSCRIPT, id(interview)).await?,
-        };
-        let answers = list(&seen, "/interview/transcript/nodes").iter();
-        let n_answers = answers.filter(|turn| turn["kind"] == "ANSWER").count() as u64;
-        let is_done = seen["interview"]["status"] == "COMPLETED"
-            && seen["interview"]["nAnswers"].as_u64() == Some(n_answers);
-        Ok(is_done.then_some(seen))
-    })
-    .await?;
-    let turns = list(&done, "/interview/transcript/nodes").to_vec();
+    let seen = cast.hr.query(TRANSCRIPT, json!({ "id": interview, "seen": [end] })).await?;
+    let interview = &seen["interview"];
+    let turns = list(interview, "/transcript/nodes").to_vec();
+    let n_answers = turns.iter().filter(|turn| turn["kind"] == "ANSWER").count();
+    stage.checks.equal(
+        "with the last live event's cursor as token the read model shows the end of the talk",
+        &(&interview["status"], &interview["nAnswers"]),
+        &(&json!("COMPLETED"), &json!(n_answers)),
+    );
     let sequence: Vec<_> = turns.iter().map(|turn| turn["sequence"].as_u64()).collect();
     let expected: Vec<_> = (1..=turns.len() as u64).map(Some).collect();
     stage.checks.equal("the transcript numbers its turns 1, 2, 3 …", &sequence, &expected);
