@@ -106,10 +106,11 @@ async fn caught_up(reads: &Reads, tokens: &[Token], company: CompanyId) -> Resul
     Ok(())
 }
 
-/// What mutations of this request have written: nested reads wait for it, so that no part of a
-/// payload is older than its entity.
+/// What this request has written or told as live events: nested reads wait for it, so that no part of
+/// an answer is older than its entity.
 pub struct Written {
     reads: Reads,
+    /// What the read models may not show yet.
     tokens: Mutex<Vec<Token>>,
 }
 
@@ -125,17 +126,24 @@ impl Written {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).push(token);
     }
 
+    /// Notes the live event that is told next; the ones before are of no interest any more.
+    pub fn only(&self, token: Token) {
+        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = vec![token];
+    }
+
     /// Waits until the read models show it.
     ///
     /// # Errors
     /// `STALE_READ` with how far behind they are.
     pub async fn is_shown(&self) -> Result<(), ApiError> {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match tokens.first() {
-            None => Ok(()),
-            // All that one request writes belongs to one company.
-            Some(first) => caught_up(&self.reads, &tokens, first.stream.company).await,
-        }
+        // All that one request writes belongs to one company.
+        let Some(first) = tokens.first() else { return Ok(()) };
+        caught_up(&self.reads, &tokens, first.stream.company).await?;
+        // Read models never go back, so that what was shown once need not be asked for again.
+        let mut waiting = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|token| !tokens.contains(token));
+        Ok(())
     }
 }
 

@@ -28,10 +28,10 @@ use crate::candidate::Provenance;
 use crate::error::ApiError;
 use crate::inputs::id;
 use crate::job::{Difficulty, QuestionType};
-use crate::live::{Gate, Watch, audience, cursor, position};
+use crate::live::{Gate, Watch, audience, cursor, position, token};
 use crate::observation::Insight;
 use crate::payload::shown;
-use crate::scope::{Scoped, is_guest};
+use crate::scope::{Scoped, Written, is_guest};
 use crate::verdict::{Verdict, VerdictStatus};
 
 /// What every event of an interview has.
@@ -542,9 +542,11 @@ fn fold<P: Projector>(row: Option<P::Row>, recorded: &Recorded) -> Option<P::Row
 /// One step of a subscription: an item, nothing for this caller, or the end.
 type Step<T> = Result<Option<T>, ApiError>;
 
-/// The subscription's items: what each step lets through, ended by the first error.
+/// The subscription's items: what each step lets through, ended by the first error. What an item
+/// nests is read after the read models have caught up with it.
 fn items<S, T>(
     tail: Tail,
+    told: Arc<Written>,
     state: S,
     step: impl for<'s> Fn(
         &'s mut S,
@@ -558,15 +560,18 @@ where
     S: Send + 'static,
     T: Send + 'static,
 {
-    futures::stream::unfold(Some((tail, state)), move |running| async move {
-        let (mut tail, mut state) = running?;
+    futures::stream::unfold(Some((tail, told, state)), move |running| async move {
+        let (mut tail, told, mut state) = running?;
         loop {
             let result = match tail.next().await? {
-                Ok(recorded) => step(&mut state, recorded).await,
+                Ok(recorded) => {
+                    told.only(token(&recorded));
+                    step(&mut state, recorded).await
+                }
                 Err(error) => Err(error.into()),
             };
             match result {
-                Ok(Some(item)) => return Some((Ok(item), Some((tail, state)))),
+                Ok(Some(item)) => return Some((Ok(item), Some((tail, told, state)))),
                 Ok(None) => {}
                 Err(error) => return Some((Err(error.into()), None)),
             }
@@ -696,7 +701,8 @@ impl LiveSubscription {
         let topic = Topic::Stream(stream(caller.company, interview));
         let tail = tail(state, topic, after).await?;
         let conversation = Conversation { watch, rows: Folded::new(state) };
-        Ok(items(tail, conversation, |state, recorded| Box::pin(state.step(recorded))))
+        let told = Arc::clone(&ctx.loaders()?.written);
+        Ok(items(tail, told, conversation, |state, recorded| Box::pin(state.step(recorded))))
     }
 
     /// Changes of the company's interviews that the caller may see, from now on or behind a cursor.
@@ -718,7 +724,8 @@ impl LiveSubscription {
             None => state.live.follow(topic).await.map_err(ApiError::from)?.boxed(),
         };
         let board = Board { gate: Gate::new(state, ctx.session()?)?, rows: Folded::new(state) };
-        Ok(items(tail, board, |state, recorded| Box::pin(state.step(recorded))))
+        let told = Arc::clone(&ctx.loaders()?.written);
+        Ok(items(tail, told, board, |state, recorded| Box::pin(state.step(recorded))))
     }
 
     /// Changes of an interview's verdict: first what has happened, then what does.
@@ -744,7 +751,8 @@ impl LiveSubscription {
         let tail = tail(state, topic, after).await?;
         let rows = Folded::new(state);
         let decision = Decision { watch, interview, rows, known: HashMap::new() };
-        Ok(items(tail, decision, |state, recorded| Box::pin(state.step(recorded))))
+        let told = Arc::clone(&ctx.loaders()?.written);
+        Ok(items(tail, told, decision, |state, recorded| Box::pin(state.step(recorded))))
     }
 
     /// Insights and integrity flags of an interview: first what was noticed, then what is. Staff only.
@@ -763,6 +771,7 @@ impl LiveSubscription {
         let watch = watch(ctx, interview, Action::ReadObservations).await?;
         let topic = Topic::Stream(StreamId::new(caller.company, "observation", interview.0));
         let tail = tail(state, topic, after).await?;
-        Ok(items(tail, Noticed { watch }, |state, recorded| Box::pin(state.step(recorded))))
+        let told = Arc::clone(&ctx.loaders()?.written);
+        Ok(items(tail, told, Noticed { watch }, |state, recorded| Box::pin(state.step(recorded))))
     }
 }

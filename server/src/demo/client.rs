@@ -16,9 +16,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long one request may take; the server gives up before.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The code of a read model that has not yet applied what the query's tokens name.
+const STALE: &str = "STALE_READ";
+
 /// Codes that ask to send the same again.
 const TRANSIENT: [&str; 6] =
-    ["UNAVAILABLE", "OUTCOME_UNKNOWN", "CONTENDED", "STALE", "SERVICE_UNAVAILABLE", "TIMEOUT"];
+    ["UNAVAILABLE", "OUTCOME_UNKNOWN", "CONTENDED", STALE, "SERVICE_UNAVAILABLE", "TIMEOUT"];
 
 /// One installation of Colloquy, seen from outside.
 #[derive(Clone)]
@@ -140,6 +143,12 @@ impl Session {
             if Instant::now() > deadline {
                 let (who, patience) = (&self.who, self.api.patience);
                 let what = operation(document);
+                if last.starts_with(STALE) {
+                    bail!(
+                        "the read models did not catch up within {patience:?} so that {what} could \
+                         be read, as if no projector or no relay ran: {last}"
+                    );
+                }
                 bail!("{what}, asked by {who}, was not carried out within {patience:?}: {last}");
             }
             sleep(PAUSE).await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::{Value, json};
 
 use super::cast::Cast;
@@ -78,10 +78,7 @@ pub async fn publish(stage: &Stage, cast: &Cast, job: &examples::Job) -> anyhow:
     let version = super::client::number(&published, "/version")?;
     stage.say(&format!("the job {:?} is published with its questions", job.title));
 
-    let seen = hr
-        .query(JOB, json!({ "id": id, "seen": [cursor] }))
-        .await
-        .context("the read models never showed the job, as if no projector were running")?;
+    let seen = hr.query(JOB, json!({ "id": id, "seen": [cursor] })).await?;
     checks_of_job(stage, job, &seen["job"]);
     Ok(OpenJob { id, version })
 }
@@ -191,7 +188,7 @@ async fn resume(
         Err(refused) => bail!("the résumé {name} was refused: {refused}"),
     }
     let otherwise =
-        format!("the résumé {name} was not read, as if no reactor or no projector ran,");
+        format!("the résumé {name} was not read, as if no reactor, no relay or no projector ran,");
     let resume = until(stage.manner.patience, &otherwise, async || {
         let seen = hr.query(RESUME, candidate.clone()).await?;
         let resume = list(&seen, "/candidate/resumes").first().cloned();

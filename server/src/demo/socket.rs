@@ -212,7 +212,7 @@ async fn receive(socket: &mut Socket) -> Result<Option<Value>, Broken> {
         };
         let (code, message) = (text("/extensions/code"), text("/message"));
         // A server that restarts or is overloaded says so; the subscription goes on elsewhere.
-        if matches!(code.as_str(), "UNAVAILABLE" | "SERVICE_UNAVAILABLE" | "STALE") {
+        if matches!(code.as_str(), "UNAVAILABLE" | "SERVICE_UNAVAILABLE") {
             return Broken::Connection(anyhow::anyhow!(message));
         }
         Broken::Refused(Refused { code, message, in_payload: false })

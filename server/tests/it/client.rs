@@ -11,7 +11,7 @@ use crate::world::DEADLINE;
 
 /// Codes that ask to send the same again.
 pub const TRANSIENT: [&str; 6] =
-    ["UNAVAILABLE", "OUTCOME_UNKNOWN", "CONTENDED", "STALE", "SERVICE_UNAVAILABLE", "TIMEOUT"];
+    ["UNAVAILABLE", "OUTCOME_UNKNOWN", "CONTENDED", "STALE_READ", "SERVICE_UNAVAILABLE", "TIMEOUT"];
 
 /// One person at one API process.
 #[derive(Clone)]

@@ -354,23 +354,22 @@ impl Process {
         self.said().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Waits for a line of the log.
-    pub async fn until_logged(&mut self, message: &str) -> Value {
-        let role = self.role.clone();
-        until(&format!("{role} logs {message:?}"), async || {
-            let found = self.lines().into_iter().find(|line| line["message"] == message);
-            if found.is_none() {
-                self.is_running();
-            }
-            found
+    /// Waits until it serves, and answers where: the log tells it of `serve`, the greeting of `all`.
+    pub async fn address(&mut self) -> SocketAddr {
+        let what = format!("{} serves", self.role);
+        until(&what, async || {
+            self.is_running();
+            let logged = self.lines().into_iter().find(|line| line["message"] == "serving");
+            let logged = logged.and_then(|line| line["address"].as_str().map(str::to_owned));
+            let greeting = || {
+                let said = self.said();
+                let (_, rest) = said.split_once("running at http://")?;
+                rest.split_once('\n').map(|(address, _)| address.to_owned())
+            };
+            let address = logged.or_else(greeting)?;
+            Some(address.parse().expect("an address"))
         })
         .await
-    }
-
-    /// Waits until it serves, and answers where.
-    pub async fn address(&mut self) -> SocketAddr {
-        let line = self.until_logged("serving").await;
-        line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address")
     }
 
     /// Waits until it is ready for requests, and answers a client of it.
