@@ -136,6 +136,10 @@ fn section(all: &[Figures], field: &Field, settings: &Settings) -> String {
          connection each, which is the faster; the other raw row is the same INSERT through a pool \
          that tests a connection before and after lending it. The bus has 16 connections for reading \
          and one that appends, whatever the number of clients. {} rounds of {} s a system.\n\n\
+         What moves these figures: server and clients share the cores, so that from 16 clients on it is \
+         work that is measured, not waiting; with one client it is the time of a flush, and the longer \
+         that takes the nearer all ratios come to 1, while 16 clients that wait for one flush in turn \
+         fall behind. Streams are short, and there is one process.\n\n\
          | clients | system | per second | ratio | p50 ms | p99 ms |\n|---|---|---|---|---|---|\n",
         field.row_width,
         settings.rounds,

@@ -260,6 +260,9 @@ entries! {
     "RESUME_DAMAGED" ValidationFailed 422
         "The file cannot be read to its end."
         "Export it again and upload the new file."
+    "RESUME_FILE_MISSING" NotFound 404
+        "The object store does not hold the file that was uploaded."
+        "Upload the file again."
     "RESUME_PROTECTED" ValidationFailed 422
         "The file is protected by a password."
         "Upload it without protection."
@@ -339,6 +342,9 @@ entries! {
         "Give a reason."
 
     // Verdicts.
+    "ASSESSMENT_NO_ANSWERS" Conflict 409
+        "The interview has no recorded answer that an assessment could rest on."
+        "Sign without a proposal, or hold another round."
     "VERDICT_NOT_FOUND" NotFound 404
         "There is no such verdict."
         "Check the id; a verdict is opened when its interview ends."

@@ -38,7 +38,7 @@ pub fn line(field: &'static str, text: &str) -> Result<String, Invalid> {
 /// [`Invalid`] names the field and what is wrong with it.
 pub fn bounded(field: &'static str, text: &str, max: usize) -> Result<String, Invalid> {
     let text = text.trim();
-    if text.is_empty() {
+    if text.chars().all(is_invisible) {
         return Err(Invalid { field, why: "must not be empty".into() });
     }
     if text.contains('\0') {
@@ -49,6 +49,12 @@ pub fn bounded(field: &'static str, text: &str, max: usize) -> Result<String, In
         return Err(Invalid { field, why: format!("has {n_chars} characters, at most {max}") });
     }
     Ok(text.to_owned())
+}
+
+/// White space, and what takes no space at all: a text of nothing else is empty to its reader.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 /// Longest answer, in characters.
@@ -289,6 +295,7 @@ mod tests {
     #[test]
     fn text_with_nul_or_too_long_is_refused() {
         assert!(bounded("notes", "a\0b", 10).is_err());
+        assert!(bounded("notes", "\u{200b} \u{feff}", 10).is_err());
         assert!(bounded("notes", "ünïcödé!!!!", 10).is_err());
         assert_eq!(bounded("notes", " ünïcödé ", 10), Ok("ünïcödé".into()));
     }

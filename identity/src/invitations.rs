@@ -176,7 +176,9 @@ impl Identity {
         password: SecretString,
     ) -> Result<Caller, IdentityError> {
         let email = values::email("email", email)?;
-        let seed = commands::new_id(self.bus.clock());
+        // Derived from the address, so that processes that start at once make the same account.
+        let secret = self.bus.derived_secret("operator-account", email.as_bytes());
+        let seed = Uuid::from_slice(&secret[..16]).map_err(|_| IdentityError::Unavailable)?;
         let account = self.account(&email, password, seed).await?;
         sqlx::query(
             "insert into identity.operator (account_id) values ($1) on conflict do nothing",
@@ -194,35 +196,46 @@ impl Identity {
         password: SecretString,
         seed: Uuid,
     ) -> Result<AccountId, IdentityError> {
+        let system = Caller::system(CompanyId::NONE, "identity");
+        let known = self.credentials(email).await?;
+        let (account_id, hash) = match known {
+            Some(known) => known,
+            None => {
+                password::check_rules(&password)?;
+                let account_id = derive_id(&system, seed, "account", 0);
+                sqlx::query(
+                    "insert into identity.account (account_id, email, password_hash)
+                     values ($1, $2, $3) on conflict do nothing",
+                )
+                .bind(account_id)
+                .bind(email)
+                .bind(password::hash(password.clone()).await?)
+                .execute(&self.pool)
+                .await?;
+                // Somebody may have been faster: one row stands for the address, and it decides.
+                self.credentials(email).await?.ok_or(IdentityError::Unavailable)?
+            }
+        };
+        if !password::verify(password, Some(hash)).await {
+            return Err(IdentityError::BadCredentials);
+        }
+        // After the row, so that whoever was cut off in between is made up for under the same id.
+        let register = account::Command::Register { account_id, email: email.to_owned() };
+        let order = Order::of_client(account_id.0, b"register".to_vec());
+        self.bus.execute::<Account>(&system, account_id.0, register, order).await?;
+        Ok(account_id)
+    }
+
+    async fn credentials(&self, email: &str) -> Result<Option<(AccountId, String)>, IdentityError> {
         let found =
             sqlx::query("select account_id, password_hash from identity.account where email = $1")
                 .bind(email)
                 .fetch_optional(&self.pool)
                 .await?;
-        if let Some(row) = found {
-            let hash: String = row.try_get("password_hash")?;
-            return match password::verify(password, Some(hash)).await {
-                true => Ok(AccountId(row.try_get("account_id")?)),
-                false => Err(IdentityError::BadCredentials),
-            };
-        }
-        password::check_rules(&password)?;
-        let hash = password::hash(password).await?;
-        let system = Caller::system(CompanyId::NONE, "identity");
-        let account_id = AccountId(derive_id(&system, seed, "account", 0));
-        let register = account::Command::Register { account_id, email: email.to_owned() };
-        let order = Order::of_client(account_id.0, b"register".to_vec());
-        self.bus.execute::<Account>(&system, account_id.0, register, order).await?;
-        sqlx::query(
-            "insert into identity.account (account_id, email, password_hash) values ($1, $2, $3)
-             on conflict do nothing",
-        )
-        .bind(account_id.0)
-        .bind(email)
-        .bind(hash)
-        .execute(&self.pool)
-        .await?;
-        Ok(account_id)
+        let read = |row: sqlx::postgres::PgRow| -> sqlx::Result<_> {
+            Ok((AccountId(row.try_get("account_id")?), row.try_get("password_hash")?))
+        };
+        Ok(found.map(read).transpose()?)
     }
 }
 

@@ -33,7 +33,7 @@ impl TokenInvalid {
     /// The public code.
     #[must_use]
     pub fn code(self) -> &'static str {
-        "TOKEN_INVALID"
+        "CONSISTENCY_TOKEN_INVALID"
     }
 }
 

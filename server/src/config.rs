@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
 /// All settings. Unknown keys are refused.
@@ -258,13 +259,19 @@ impl Config {
             anyhow::ensure!(file.exists(), "there is no settings file {}", file.display());
             figment = figment.merge(Toml::file(file));
         }
-        // Names of other variables of ours that are no settings: the settings file, fail points.
-        let own = Env::prefixed("COLLOQUY_").ignore(&["config", "failpoint"]).split("__");
+        // Names of other variables of ours that are no settings.
+        let no_settings = ["config", "failpoint", "operator_password"];
+        for (key, text) in Env::prefixed("COLLOQUY_").ignore(&no_settings).split("__").iter() {
+            let key = key.as_str();
+            // A password may look like a number and is none.
+            let is_text = matches!(figment.find_value(key), Ok(Value::String(..)));
+            let value = if is_text { Value::from(text) } else { parsed(&text) };
+            figment = figment.merge(Serialized::default(key, value));
+        }
         let alias = |name: &'static str, key: &'static str| {
             Env::raw().only(&[name]).map(move |_| key.into()).split(".")
         };
         let figment = figment
-            .merge(own)
             .merge(alias("DATABASE_URL", "database.url"))
             .merge(alias("KAFKA_BOOTSTRAP", "kafka.bootstrap"));
         figment.extract().map_err(|error| anyhow::anyhow!("settings: {}", without_value(&error)))
@@ -284,6 +291,12 @@ impl Config {
     pub fn is_embedded(&self) -> bool {
         self.database.url.is_empty()
     }
+}
+
+/// A number, a truth value or a list where the text is one.
+fn parsed(text: &str) -> Value {
+    // Reading a value out of a text never fails: what is nothing else stays a text.
+    text.parse().unwrap_or_else(|_| Value::from(text))
 }
 
 /// What is wrong and where, without quoting what was given: it may be a secret.

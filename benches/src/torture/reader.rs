@@ -120,3 +120,95 @@ impl Seen {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::CompanyId;
+    use eventlog::envelope::{Cause, NewEvent, Version, event_hash};
+    use uuid::Uuid;
+
+    use super::super::writers::event_id;
+    use super::*;
+
+    /// The `nth` event of the first writer, all in one stream, at its right place.
+    fn event(nth: u64) -> StoredEvent {
+        let stream = StreamId::new(CompanyId(Uuid::nil()), "candidate", Uuid::nil());
+        let cause = Cause {
+            command_id: Uuid::nil(),
+            fingerprint: vec![],
+            correlation_id: Uuid::nil(),
+            causation_id: None,
+            actor: "system:writer".to_owned(),
+            trace_parent: None,
+        };
+        let new = NewEvent {
+            event_id: event_id(0, nth),
+            name: "candidate.note_added".into(),
+            schema_version: 1,
+            occurred_at: SystemClock.now(),
+            payload: "{}".into(),
+        };
+        let version = Version(nth + 1);
+        StoredEvent {
+            position: Position(nth + 1),
+            recorded_at: SystemClock.now(),
+            hash: event_hash(&stream, version, &cause, &new),
+            event_id: new.event_id,
+            name: new.name.into_owned(),
+            schema_version: new.schema_version,
+            occurred_at: new.occurred_at,
+            payload: new.payload,
+            stream,
+            version,
+            cause,
+        }
+    }
+
+    fn violations(events: impl IntoIterator<Item = StoredEvent>) -> Vec<String> {
+        let mut seen = Seen { positions: vec![vec![]; N_WRITERS], ..Seen::default() };
+        for event in events {
+            seen.take_in(event, Duration::ZERO);
+        }
+        let mut written = vec![Written::default(); N_WRITERS];
+        written[0].n_events = 3;
+        written[0].acknowledged = vec![(1, Position(2)), (2, Position(3))];
+        seen.violations(&written)
+    }
+
+    #[test]
+    fn what_was_read_as_it_was_written_violates_nothing() {
+        assert_eq!(violations((0..3).map(event)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_lost_and_a_repeated_event_are_found() {
+        let lost = violations([event(0), event(2)]);
+        assert!(lost.contains(&"1 lost".to_owned()), "{lost:?}");
+        assert!(lost.contains(&"1 not at the next position".to_owned()), "{lost:?}");
+        let twice = violations([event(0), event(1), event(1), event(2)]);
+        assert!(twice.contains(&"1 read twice".to_owned()), "{twice:?}");
+    }
+
+    #[test]
+    fn a_trace_of_what_was_refused_is_found() {
+        let found = violations((0..4).map(event));
+        assert_eq!(found, ["1 read though never acknowledged"]);
+    }
+
+    #[test]
+    fn a_changed_event_and_a_falling_time_are_found() {
+        let mut changed = event(2);
+        changed.payload = "[]".into();
+        changed.recorded_at -= chrono::TimeDelta::seconds(1);
+        let found = violations([event(0), event(1), changed]);
+        assert_eq!(found, ["1 recorded before their predecessor", "1 not as they were hashed"]);
+    }
+
+    #[test]
+    fn an_event_elsewhere_than_its_writer_was_told_is_found() {
+        let (mut second, mut third) = (event(1), event(2));
+        std::mem::swap(&mut second.event_id, &mut third.event_id);
+        let found = violations([event(0), second, third]);
+        assert!(found.contains(&"2 not at the position acknowledged".to_owned()), "{found:?}");
+    }
+}

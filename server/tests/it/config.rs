@@ -98,6 +98,8 @@ async fn texts_that_look_like_numbers_stay_texts() {
         ("COLLOQUY_OPERATOR__PASSWORD", "0123456789"),
         ("COLLOQUY_OPERATOR__PASSWORD", "true"),
         ("COLLOQUY_KAFKA__PREFIX", "2026"),
+        // What an argument of the demo can be given by is no setting.
+        ("COLLOQUY_OPERATOR_PASSWORD", "a-password"),
     ] {
         let (passed, said) = doctor("", &[(name, text)]).await;
         assert!(passed, "{name}={text}: {said}");

@@ -170,6 +170,18 @@ pub async fn n_stored(world: &World, command: Uuid) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_is_cut_off_is_made_up_for_by_the_next() {
+    for place in ["append.before_send", "append.after_commit"] {
+        let world = World::without_kafka().await;
+        world.start_failing("serve", place).until_killed().await;
+        let (mut one, mut two) = (world.start("serve"), world.start("serve"));
+        administrator(&world, &mut one).await;
+        two.client().await;
+        assert_eq!(world.log_of("account").await.len(), 2, "operator and administrator");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_api_killed_around_the_commit_answers_the_repeat_as_the_first() {
     let world = World::without_kafka().await;
     let mut serve = world.start("serve");

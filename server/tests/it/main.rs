@@ -1,5 +1,10 @@
 //! The product as a whole, from outside.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the environment says where the servers are, and tasks end with their test's runtime"
+)]
+
 mod architecture;
 mod bad_input;
 mod client;

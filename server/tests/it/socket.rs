@@ -6,6 +6,7 @@ use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -56,7 +57,12 @@ impl Socket {
                 Ok(Message::Text(text)) => {
                     return Some(serde_json::from_str(&text).expect("JSON"));
                 }
-                Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::Io(_)) => return None,
+                Ok(Message::Close(_)) => return None,
+                Err(
+                    Error::ConnectionClosed
+                    | Error::Io(_)
+                    | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+                ) => return None,
                 Ok(_) => {}
                 Err(error) => panic!("{error}"),
             }
