@@ -449,8 +449,8 @@ pub struct AcceptInvitationInput {
     /// The invitation, as it was shown.
     #[graphql(secret)]
     token: String,
-    /// Password of the new login: 8 characters at least, with an upper case letter, a digit and a
-    /// special character. If the address has a login already, its password.
+    /// Password of the new login: 10 to 128 characters, a letter and a character that is none among
+    /// them. If the address has a login already, its password.
     #[graphql(secret)]
     password: String,
 }

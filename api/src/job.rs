@@ -608,8 +608,8 @@ async fn add_question(
     ctx: &Context<'_>,
     input: &AddQuestionInput,
 ) -> Result<(Done<Job>, QuestionId), ApiError> {
-    let derived = commands::derive_id(ctx.caller()?, input.command_id, "question", 0);
-    let question_id = QuestionId(derived);
+    let kind = format!("question/{}", input.job_id.as_str());
+    let question_id = QuestionId(commands::derive_id(ctx.caller()?, input.command_id, &kind, 0));
     let question = job::Question {
         question_id,
         text: input.text.clone(),

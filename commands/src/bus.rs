@@ -229,6 +229,10 @@ impl Bus {
         if !permission::allows(caller, action, any) {
             return Err(CommandError::Forbidden);
         }
+        // Nothing of a company belongs to no company.
+        if caller.company == CompanyId::NONE && !A::OF_PLATFORM {
+            return Err(CommandError::Forbidden);
+        }
         // A guest's token opens one interview and nothing else, not even another of the same person.
         if let Actor::Guest { interview, .. } = caller.actor
             && stream.id != interview.0
@@ -329,11 +333,13 @@ impl Bus {
         cause: &Cause,
     ) -> Result<Option<Receipt>, CommandError> {
         let occurred_at = self.clock.now();
+        // The stream is part of it: one command id may be used on several.
+        let kind = format!("{}/{}", stream.aggregate, stream.id);
         let with_ids: Vec<(Uuid, Event)> = events
             .iter()
             .zip(0..)
             .map(|(event, n)| {
-                let id = derive_id(caller, cause.command_id, stream.aggregate.as_ref(), n);
+                let id = derive_id(caller, cause.command_id, &kind, n);
                 (id, event.clone().into())
             })
             .collect();
@@ -453,7 +459,8 @@ impl Bus {
             let page = self.store.read_stream(stream, entry.version, PAGE).await;
             let page = page.map_err(|ReadError| CommandError::Unavailable)?;
             let n_events = page.len();
-            let recorded = self.codec.open(page).await.map_err(|error| unread(stream, &error))?;
+            let recorded =
+                self.codec.open_withheld(page).await.map_err(|error| unread(stream, &error))?;
             for r in &recorded {
                 let Some(event) = A::event(&r.event) else {
                     tracing::error!(stream = %stream, "an event of another aggregate in the stream");

@@ -6,7 +6,8 @@ use eventlog::clock::Clock;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The `ordinal`-th id of a kind that a command makes: the command id's first 48 bits, then bits of
+/// The `ordinal`-th id of a kind that a command makes. A kind within a record names the record too,
+/// because one command id may be used on several: the command id's first 48 bits, then bits of
 /// SHA-256 over company, actor, command id, kind and ordinal.
 #[must_use]
 pub fn derive_id(caller: &Caller, command_id: Uuid, kind: &str, ordinal: u32) -> Uuid {

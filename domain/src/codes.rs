@@ -178,6 +178,9 @@ entries! {
     "ACCOUNT_EMAIL_TAKEN" Conflict 409
         "Another account has this e-mail address."
         "Sign in with that account, or use another address."
+    "MEMBER_OWN_ADMINISTRATION" Conflict 409
+        "An administrator tried to give up the own role, which could leave the company without one."
+        "Let another administrator do it."
     "MEMBER_NOT_FOUND" NotFound 404
         "There is no such active member in the company."
         "Check the id, and that the person has joined and is active."

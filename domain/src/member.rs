@@ -98,6 +98,9 @@ pub enum Refusal {
     /// The role belongs to the platform, not to a company.
     #[error("the role cannot be given in a company")]
     PlatformRole,
+    /// An administrator keeps the own role, so that a company is never left without one.
+    #[error("an administrator cannot give up the own role; another administrator can")]
+    OwnAdministration,
     /// Nobody gives away a role above the own.
     #[error("only a company administrator may do this")]
     OnlyAdministrators,
@@ -112,6 +115,7 @@ impl PublicCode for Refusal {
             Self::AlreadyJoined => "MEMBER_ALREADY_JOINED",
             Self::Deactivated => "MEMBER_DEACTIVATED",
             Self::PlatformRole => "MEMBER_PLATFORM_ROLE",
+            Self::OwnAdministration => "MEMBER_OWN_ADMINISTRATION",
             Self::OnlyAdministrators => "AUTH_003",
         }
     }
@@ -208,7 +212,16 @@ impl Aggregate for Member {
                 _ => Err(Refusal::Missing),
             };
         };
+        let is_own = self.subject == context.caller.member().map(Subject::Member);
         match command {
+            Command::AssignRole { role: to }
+                if is_own && role == Role::CompanyAdmin && to != role =>
+            {
+                Err(Refusal::OwnAdministration)
+            }
+            Command::Deactivate if is_own && role == Role::CompanyAdmin => {
+                Err(Refusal::OwnAdministration)
+            }
             Command::Invite { .. } => Err(Refusal::AlreadyInvited),
             Command::Join { account_id } => match self.account {
                 None => Ok(vec![Event::Joined { account_id }]),

@@ -150,6 +150,22 @@ impl Codec {
         Ok(opened)
     }
 
+    /// Opens stored events with every personal value withheld, as if all were forgotten: for states,
+    /// in which no personal text stands, so that nothing is decrypted in vain.
+    ///
+    /// # Errors
+    /// The first event that cannot be decoded, see [`CodecError`].
+    pub async fn open_withheld(
+        &self,
+        stored: Vec<StoredEvent>,
+    ) -> Result<Vec<Recorded>, CodecError> {
+        let mut opened = vec![];
+        for result in self.open_with(stored, withheld).await? {
+            opened.push(result.map_err(|(_, error)| error)?);
+        }
+        Ok(opened)
+    }
+
     /// Opens stored events, telling for each whether it could be decoded.
     ///
     /// # Errors
@@ -162,12 +178,22 @@ impl Codec {
         &self,
         stored: Vec<StoredEvent>,
     ) -> Result<Vec<Result<Recorded, (StoredEvent, CodecError)>>, CodecError> {
+        self.open_with(stored, |state| state).await
+    }
+
+    #[expect(clippy::result_large_err, reason = "see `open_each`")]
+    async fn open_with(
+        &self,
+        stored: Vec<StoredEvent>,
+        shown: fn(KeyState) -> KeyState,
+    ) -> Result<Vec<Result<Recorded, (StoredEvent, CodecError)>>, CodecError> {
         let payloads: Vec<Option<Value>> =
             stored.iter().map(|event| serde_json::from_slice(&event.payload).ok()).collect();
         let mut ids = HashSet::new();
         payloads.iter().flatten().for_each(|payload| collect_keys(payload, &mut ids));
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let keys = if ids.is_empty() { HashMap::new() } else { self.vault.keys(&ids).await? };
+        let keys = keys.into_iter().map(|(id, state)| (id, shown(state))).collect();
         let decode_one = |(stored, payload): (StoredEvent, Option<Value>)| {
             let malformed = || CodecError::Malformed { name: stored.name.clone() };
             let event = payload.ok_or_else(malformed).and_then(|p| decode(&stored, p, &keys));
@@ -223,6 +249,14 @@ impl Codec {
                 open_raw(&key, nonce, context.as_bytes(), ciphertext).map(Some).ok_or_else(wrong)
             }
         }
+    }
+}
+
+/// A key as if its subject were forgotten.
+fn withheld(state: KeyState) -> KeyState {
+    match state {
+        KeyState::Alive(key) => KeyState::Forgotten(key.subject),
+        forgotten @ KeyState::Forgotten(_) => forgotten,
     }
 }
 

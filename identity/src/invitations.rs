@@ -72,6 +72,9 @@ impl Identity {
         if !allows(operator, Action::RegisterCompany, Relation::default()) {
             return Err(CommandError::Forbidden.into());
         }
+        // Looked at before anything is written: a company without an administrator helps nobody.
+        values::email("adminEmail", &admin.email)?;
+        values::line("adminFullName", &admin.full_name)?;
         let company_id = CompanyId(derive_id(operator, order.command_id, "company", 0));
         let within = Caller { company: company_id, ..operator.clone() };
         let register = company::Command::Register { name, domain };

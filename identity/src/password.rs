@@ -4,11 +4,16 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use domain::values::Invalid;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
 
 use crate::IdentityError;
 
 /// What stands in for the hash of an account that does not exist, so that both take the same time.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGKmF4HTR0Jco";
+
+/// A hash takes 19 MiB and a core for a while, so that strangers could ask for more of both than there
+/// is. The rest waits its turn.
+static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
 /// A password that meets the rules: 10 to 128 characters, a letter and something else among them.
 ///
@@ -31,6 +36,7 @@ pub fn check_rules(password: &SecretString) -> Result<(), Invalid> {
 /// # Errors
 /// [`IdentityError::Unavailable`] when the hash could not be made.
 pub async fn hash(password: SecretString) -> Result<String, IdentityError> {
+    let _turn = AT_ONCE.acquire().await.map_err(|_| IdentityError::Unavailable)?;
     tokio::task::spawn_blocking(move || {
         Argon2::default().hash_password(password.expose_secret().as_bytes()).map(|h| h.to_string())
     })
@@ -42,6 +48,7 @@ pub async fn hash(password: SecretString) -> Result<String, IdentityError> {
 
 /// Whether the password is the one of the PHC string; without one it takes as long and says no.
 pub async fn verify(password: SecretString, stored: Option<String>) -> bool {
+    let Ok(_turn) = AT_ONCE.acquire().await else { return false };
     let known = stored.is_some();
     let stored = stored.unwrap_or_else(|| NOBODY.to_owned());
     let fits = tokio::task::spawn_blocking(move || {

@@ -57,9 +57,11 @@ impl Identity {
         interview: InterviewId,
         expires_at: Option<DateTime<Utc>>,
     ) -> Result<IssuedAccess, IdentityError> {
-        let secret = self.bus.shown_once(caller, "interview-access", order.command_id);
+        // The interview is part of both: one command id may be used on several.
+        let kind = format!("interview-access/{}", interview.0);
+        let secret = self.bus.shown_once(caller, &kind, order.command_id);
         let token = SecretString::from(URL_SAFE_NO_PAD.encode(secret));
-        let access_id = derive_id(caller, order.command_id, "interview-access", 0);
+        let access_id = derive_id(caller, order.command_id, &kind, 0);
         let issue = Command::IssueAccess {
             access_id,
             token_hash: hex(&token_hash(token.expose_secret())),

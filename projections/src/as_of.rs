@@ -91,8 +91,13 @@ pub async fn rows_as_of<P: Projector>(
             if time > reads.clock.now() {
                 return Err(AsOfError::InFuture);
             }
-            let resolved = reads.store.position_at(time).await;
-            let (position, is_final) = resolved.map_err(|_| AsOfError::Unavailable)?;
+            // Before there was anything; databases do not know every date that can be written.
+            let (position, is_final) = if time < DateTime::UNIX_EPOCH {
+                (Position(0), true)
+            } else {
+                let resolved = reads.store.position_at(time).await;
+                resolved.map_err(|_| AsOfError::Unavailable)?
+            };
             let events = read(reads, stream, |event| event.position <= position).await?;
             let version = events.last().map_or(Version(0), |last| last.version);
             let rows = fold_all::<P>(reads, events).await?;

@@ -541,8 +541,8 @@ async fn ask(
     ctx: &Context<'_>,
     input: &AskQuestionInput,
 ) -> Result<(Done<Interview>, QuestionId), ApiError> {
-    let derived = commands::derive_id(ctx.caller()?, input.command_id, "question", 0);
-    let question_id = QuestionId(derived);
+    let kind = format!("question/{}", input.interview_id.as_str());
+    let question_id = QuestionId(commands::derive_id(ctx.caller()?, input.command_id, &kind, 0));
     let ask = match &input.question {
         AskInput::JobQuestionId(question) => Ask::JobQuestion(id("jobQuestionId", question)?),
         AskInput::Own(own) => Ask::Own {
@@ -560,7 +560,8 @@ async fn submit_answer(
     ctx: &Context<'_>,
     input: &SubmitAnswerInput,
 ) -> Result<(Done<Interview>, AnswerId), ApiError> {
-    let answer_id = AnswerId(commands::derive_id(ctx.caller()?, input.command_id, "answer", 0));
+    let kind = format!("answer/{}", input.interview_id.as_str());
+    let answer_id = AnswerId(commands::derive_id(ctx.caller()?, input.command_id, &kind, 0));
     let question_id = id("questionId", &input.question_id)?;
     let command = Ok(Command::Answer { answer_id, question_id, text: input.text.clone() });
     Ok((change(ctx, input, &input.interview_id, command).await?, answer_id))

@@ -128,6 +128,7 @@ pub(super) async fn serve<E: Executor, A: Authenticate>(
         queue,
         operations: Operations::default(),
         tasks: JoinSet::new(),
+        token: None,
         admission: None,
     };
     let write_timeout = reader.write_timeout;
@@ -177,6 +178,8 @@ struct Reader<E, A: Authenticate> {
     queue: mpsc::Sender<Outgoing>,
     operations: Operations,
     tasks: JoinSet<()>,
+    /// What the connection was opened with, to ask again.
+    token: Option<String>,
     /// Set once the connection is acknowledged.
     admission: Option<Admission<A::Session>>,
 }
@@ -303,6 +306,7 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
             Some(_) => return Err(Close::invalid("Invalid message: authorization must be text")),
         };
         let token = bearer(authorization).map_err(|_| Close::new(4403, "Forbidden"))?;
+        self.token = token.map(str::to_owned);
         let deciding = self.transport.auth.authenticate(token);
         match tokio::time::timeout_at(init_by, deciding).await {
             Ok(Ok(admission)) => {
@@ -319,8 +323,16 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
     }
 
     async fn subscribe(&mut self, mut message: Map<String, Json>) -> Result<(), Close> {
-        let Some(admission) = self.admission.clone() else {
+        if self.admission.is_none() {
             return Err(Close::new(4401, "Unauthorized"));
+        }
+        // Asked again for each operation: a right that was taken away meanwhile is gone.
+        let admission = match self.transport.auth.authenticate(self.token.as_deref()).await {
+            Ok(admission) => admission,
+            Err(AuthError::Refused { .. }) => return Err(Close::new(4403, "Forbidden")),
+            Err(unavailable @ AuthError::Unavailable(_)) => {
+                return Err(Close::new(1013, unavailable.refusal(&self.request_id).message));
+            }
         };
         let id = operation_id(&message)?.to_owned();
         let Some(Json::Object(payload)) = message.remove("payload") else {

@@ -140,8 +140,8 @@ impl Aggregate for Interview {
                 if self.accesses.iter().any(|access| access.access_id == access_id) {
                     return Ok(vec![]);
                 }
-                if expires_at <= context.now {
-                    let why = "must be in the future".to_owned();
+                if expires_at <= context.now || expires_at > context.now + TimeDelta::days(730) {
+                    let why = "must lie in the future, within two years".to_owned();
                     return Err(Invalid { field: "expiresAt", why }.into());
                 }
                 Ok(vec![Event::AccessIssued { access_id, token_hash, expires_at }])

@@ -123,24 +123,38 @@ impl PostgresVault {
         Ok(Some(state))
     }
 
-    /// Stores a new key unless there is one by now.
-    async fn make(&self, company: CompanyId, subject: Subject) -> Result<(), VaultError> {
+    /// The subject's key, stored durably first if there is none: one round trip. `None` when another
+    /// process is storing one at this moment.
+    async fn make(
+        &self,
+        company: CompanyId,
+        subject: Subject,
+    ) -> Result<Option<KeyState>, VaultError> {
         let id = super::new_key_id();
         let key = Zeroizing::new(rand::random());
         let context = wrap::subject_key_context(id, company, subject);
-        sqlx::query(
-            "insert into vault.subject_key (key_id, company_id, subject_kind, subject_id, wrapped)
-             values ($1, $2, $3, $4, $5) on conflict do nothing",
+        let row = sqlx::query(
+            "with made as (
+                insert into vault.subject_key (key_id, company_id, subject_kind, subject_id, wrapped)
+                values ($1, $2, $3, $4, $5) on conflict do nothing
+                returning key_id, company_id, subject_kind, subject_id, wrapped)
+             select key_id, company_id, subject_kind, subject_id, wrapped from made
+             union all
+             select key_id, company_id, subject_kind, subject_id, wrapped from vault.subject_key
+              where company_id = $2 and subject_kind = $3 and subject_id = $4",
         )
         .bind(id)
         .bind(company.0)
         .bind(subject.kind())
         .bind(subject.id())
         .bind(wrap::wrap(&self.master, &context, &key)?)
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await
         .map_err(unavailable)?;
-        Ok(())
+        let Some(row) = row else { return Ok(None) };
+        let (company, id, state) = opened(&self.master, &row)?;
+        self.cache.put(company, id, &state);
+        Ok(Some(state))
     }
 }
 
@@ -154,9 +168,8 @@ impl KeyVault for PostgresVault {
         if let Some(key) = self.cache.by_subject.get(&(company, subject)) {
             return Ok(key);
         }
-        let mut state = self.stored(company, subject).await?;
+        let mut state = self.make(company, subject).await?;
         if state.is_none() {
-            self.make(company, subject).await?;
             state = self.stored(company, subject).await?;
         }
         match state.ok_or(VaultError::Unavailable)? {

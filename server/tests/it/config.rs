@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use server::config::Config;
 
-use crate::world::{colloquy, root, run};
+use crate::process::{colloquy, run};
+use crate::world::root;
 
 /// Every key with its value; an empty table counts as a key.
 fn leaves(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {

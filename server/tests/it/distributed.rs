@@ -7,8 +7,9 @@ use eventlog::kafka::KafkaSettings;
 use server::demo::{self, DemoSettings, Manner, Report};
 use uuid::Uuid;
 
+use crate::process::{Process, free_port, run};
 use crate::topic::{self, Record};
-use crate::world::{Process, World, free_port, root, run, until};
+use crate::world::{World, root, until};
 
 /// The demo against the API at this address.
 pub fn settings(world: &World, base_url: &str) -> DemoSettings {

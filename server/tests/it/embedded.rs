@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::client::{Client, text};
-use crate::world::{Process, colloquy, run, until};
+use crate::process::{Process, colloquy, run};
+use crate::world::until;
 
 /// `colloquy all` with nothing but a data folder.
 fn start(folder: &Path) -> Process {

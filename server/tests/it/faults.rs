@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::client::{self, Client, text};
 use crate::distributed::{play, settings};
 use crate::door::Door;
-use crate::world::{Process, World, free_port, until};
+use crate::process::{Process, free_port};
+use crate::world::{World, until};
 
 /// How long a step may take while its processes are killed and started again.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -16,6 +16,7 @@ mod embedded;
 mod faults;
 mod job;
 mod outages;
+mod process;
 mod socket;
 mod subscriptions;
 mod topic;

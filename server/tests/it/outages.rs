@@ -16,7 +16,8 @@ use uuid::Uuid;
 use crate::client::{Client, TRANSIENT, document};
 use crate::door::Door;
 use crate::faults::{administrator, n_stored, order};
-use crate::world::{World, free_port, root, until};
+use crate::process::free_port;
+use crate::world::{World, root, until};
 
 /// A server of the test's own, which flushes to the disk.
 async fn postgres(folder: &Path) -> EmbeddedPostgres {

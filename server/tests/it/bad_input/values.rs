@@ -1,0 +1,168 @@
+//! Repeats and contradictions, values that cannot be, and cursors that were not given.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Stage;
+use crate::client::{document, read};
+use crate::job::{days, now};
+use crate::socket::{Item, Socket};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_repeat_or_contradict_are_refused() {
+    let stage = Stage::set().await;
+    let hr = &stage.ours.hr;
+    let input = json!({ "commandId": Uuid::new_v4(), "title": "One", "description": "Text." });
+    let first = hr.carry_out("createJob", input.clone(), "job { id title }").await;
+    let again = hr.carry_out("createJob", input.clone(), "job { id title }").await;
+    assert_eq!(first, again);
+    let mut other = input;
+    other["title"] = json!("Two");
+    let variables = json!({ "input": other });
+    let document = document("createJob", "job { id title }");
+    stage.ask(hr, &document, variables, &["COMMAND_ID_REUSED"]).await;
+
+    let stale = |version: i64| json!({ "jobId": stage.job, "expectedVersion": version });
+    for (version, code) in [
+        (1, "VERSION_CONFLICT"),
+        (999, "VERSION_CONFLICT"),
+        (-1, "VALIDATION_FAILED"),
+        (5_000_000_000, "BAD_USER_INPUT"),
+    ] {
+        stage.order(hr, "closeJob", stale(version), &[code]).await;
+    }
+    let without_id = json!({ "input": { "title": "One", "description": "Text." } });
+    stage.ask(hr, &document, without_id, &["BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"]).await;
+    let bad_id = json!({ "input": { "commandId": "7", "title": "One", "description": "Text." } });
+    stage.ask(hr, &document, bad_id, &["BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"]).await;
+
+    let person = json!({ "fullName": "Mira Stone", "email": "mira@mail.example" });
+    hr.carry_out("createCandidate", person.clone(), "candidate { id }").await;
+    stage.order(hr, "createCandidate", person, &["CAND_002"]).await;
+    let application = stage.ours.apply(&stage.job, "Noor").await;
+    let moved = |status: &str| json!({ "applicationId": application, "status": status });
+    for status in ["HIRED", "OFFERED"] {
+        let input = moved(status);
+        stage.order(hr, "changeApplicationStatus", input, &["APPLICATION_ILLEGAL_MOVE"]).await;
+    }
+    stage.lived();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_cannot_be_are_refused() {
+    let stage = Stage::set().await;
+    let (ours, hr) = (&stage.ours, &stage.ours.hr);
+    let round = ours.schedule(&stage.job, "Mira").await;
+    round.begin(ours).await;
+    let of_type = ["BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"];
+    let person = json!({ "email": "x@lights.example", "fullName": "X", "role": "EMPEROR" });
+    stage.order(&ours.admin, "inviteMember", person, &of_type).await;
+    let document = "{ jobs(filter: { statuses: [SOMEHOW] }) { nodes { id } } }";
+    stage.ask(hr, document, json!({}), &of_type).await;
+    stage.ask(hr, "{ nonsense }", json!({}), &["GRAPHQL_VALIDATION_FAILED"]).await;
+    stage.ask(hr, "{ jobs {", json!({}), &["GRAPHQL_PARSE_FAILED"]).await;
+
+    let text = |text: &str| json!({ "title": text, "description": "Text." });
+    stage.order(hr, "createJob", text("NUL \u{0} here"), &["INVALID_TEXT"]).await;
+    for empty in ["", "   ", "\u{200b}"] {
+        stage.order(hr, "createJob", text(empty), &["VALIDATION_FAILED"]).await;
+    }
+    stage.order(hr, "createJob", text(&"x".repeat(256)), &["VALIDATION_FAILED"]).await;
+    let job = r#"{ jobs(after: \"\ud800\") { nodes { id } } }"#;
+    stage.send("a lone surrogate", format!(r#"{{"query":"{job}"}}"#), 400, "MALFORMED_JSON").await;
+    let escaped = r#"{"query":"{ node(id: \"\\ud800\") { id } }"}"#;
+    let (status, answer) = hr.send_bytes(escaped.into()).await.expect("an answer");
+    let codes = ["GRAPHQL_PARSE_FAILED", "INVALID_TEXT", "BAD_USER_INPUT", "VALIDATION_FAILED"];
+    stage.refused("a lone surrogate in a document", &read(status, &answer), &codes).await;
+    let escaped = r#"{"query":"{ node(id: \"a\\u0000b\") { id } }"}"#;
+    let (status, answer) = hr.send_bytes(escaped.into()).await.expect("an answer");
+    stage.refused("NUL in a document", &read(status, &answer), &codes).await;
+    stage.send("bytes that are no UTF-8", b"{\"query\":\"\xff\"}", 400, "INVALID_ENCODING").await;
+
+    let question = round.ask(&ours.interviewer, "What about fog?").await;
+    let answer =
+        |text: &str| json!({ "interviewId": round.id, "questionId": question, "text": text });
+    let long = "lamp alight ".repeat(80_000);
+    stage.order(&round.guest, "submitAnswer", answer(&long), &["VALIDATION_FAILED"]).await;
+    let longer = "lamp alight ".repeat(100_000);
+    stage.order(&round.guest, "submitAnswer", answer(&longer), &["REQUEST_TOO_LARGE"]).await;
+    let body = format!(r#"{{"query":"{}"}}"#, " ".repeat(64 << 20));
+    stage.send("a body of 64 MB", body, 413, "REQUEST_TOO_LARGE").await;
+    let body = format!(r#"{{"query":"{{ {} }}"}}"#, "viewer{__typename}".repeat(30_000));
+    stage.send("a document of 540 KB", body, 400, "DOCUMENT_TOO_LARGE").await;
+    stage.send("no JSON", "nonsense", 400, "MALFORMED_JSON").await;
+    stage
+        .send(
+            "a batch",
+            r#"[{"query":"{ viewer { __typename } }"}]"#,
+            400,
+            "BATCHING_NOT_SUPPORTED",
+        )
+        .await;
+
+    let application = ours.apply(&stage.job, "Noor").await;
+    for (date, codes) in [
+        ("9999-12-31T23:59:59Z", &["VALIDATION_FAILED"][..]),
+        ("1900-01-01T00:00:00Z", &["VALIDATION_FAILED"]),
+        ("+262142-12-31T23:59:59Z", &["VALIDATION_FAILED", "BAD_USER_INPUT"]),
+        ("2026-02-30T00:00:00Z", &of_type),
+        ("tomorrow", &of_type),
+    ] {
+        let mut input = ours.round(&application, now());
+        input["scheduledAt"] = json!(date);
+        stage.order(hr, "scheduleInterview", input, codes).await;
+    }
+    let long = json!({ "interviewId": round.id, "scheduledAt": now(), "durationMinutes": 99_999 });
+    let codes = ["VALIDATION_FAILED", "INT_ILLEGAL_TRANSITION"];
+    stage.order(hr, "rescheduleInterview", long, &codes).await;
+    let as_of = "query($id: ID!, $t: DateTime!) { interview(id: $id, asOf: { time: $t }) { id } }";
+    stage.world.until_projected().await;
+    let variables = json!({ "id": round.id, "t": now() + days(1) });
+    stage.ask(&ours.auditor, as_of, variables, &["AS_OF_IN_FUTURE"]).await;
+    let as_of = "query($id: ID!) { interview(id: $id, asOf: { version: -1 }) { id } }";
+    let id = json!({ "id": round.id });
+    stage.ask(&ours.auditor, as_of, id, &["VALIDATION_FAILED"]).await;
+
+    let id = json!({ "id": "intv_7" });
+    let document = "query($id: ID!) { interview(id: $id) { id } }";
+    stage.ask(hr, document, id, &["VALIDATION_FAILED"]).await;
+    let id = json!({ "id": stage.job });
+    stage.ask(hr, document, id, &["VALIDATION_FAILED"]).await;
+    stage.lived();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_that_were_not_given_are_refused() {
+    let stage = Stage::set().await;
+    let (ours, hr) = (&stage.ours, &stage.ours.hr);
+    let round = ours.schedule(&stage.job, "Mira").await;
+    stage.world.until_projected().await;
+    let page = "query($after: String) { jobs(first: 1, after: $after) { edges { cursor } } }";
+    for garbage in ["", "garbage", "AAAA", "💡", &"A".repeat(3000)] {
+        stage.ask(hr, page, json!({ "after": garbage }), &["CURSOR_INVALID"]).await;
+    }
+    let found = hr.query("{ candidates(first: 1) { edges { cursor } } }", json!({})).await;
+    let foreign = found.pointer("/candidates/edges/0/cursor").expect("a cursor");
+    stage.ask(hr, page, json!({ "after": foreign }), &["CURSOR_INVALID"]).await;
+    for first in [0, -1, 101, i32::MAX] {
+        let document = format!("{{ jobs(first: {first}) {{ nodes {{ id }} }} }}");
+        let codes = ["PAGE_INVALID", "DOCUMENT_TOO_COSTLY"];
+        stage.ask(hr, &document, json!({}), &codes).await;
+    }
+    let seen = "query($seen: [String!]) { jobs(consistentWith: $seen) { nodes { id } } }";
+    for garbage in ["", "garbage", "💡"] {
+        stage.ask(hr, seen, json!({ "seen": [garbage] }), &["CONSISTENCY_TOKEN_INVALID"]).await;
+    }
+    for after in ["", "garbage", "-1", "99999999999999999999999", "999999999"] {
+        let variables = json!({ "id": round.id, "after": after });
+        let socket = Socket::subscribe(hr, crate::subscriptions::EVENTS, variables).await;
+        match socket.expect("a connection").next().await {
+            Item::End(Some(refused)) => {
+                let what = format!("interviewEvents after {after:?}");
+                stage.refused(&what, &Err(refused), &["CURSOR_INVALID"]).await;
+            }
+            other => panic!("{after}: {other:?}"),
+        }
+    }
+    stage.lived();
+}
