@@ -25,7 +25,7 @@ pub enum CommandError {
     #[error("the command id was used before with another input")]
     CommandIdReused,
     /// What must be unique is held by another.
-    #[error("{} is taken", kind.as_str())]
+    #[error("{}", kind.refusal())]
     Taken {
         /// What.
         kind: Kind,

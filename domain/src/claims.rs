@@ -49,6 +49,20 @@ impl Kind {
         }
     }
 
+    /// What is said when it is taken.
+    #[must_use]
+    pub fn refusal(self) -> &'static str {
+        match self {
+            Self::AccountEmail => "the e-mail address has an account already",
+            Self::CompanyDomain => "another company has this domain",
+            Self::MemberEmail => "a member of the company has this e-mail address",
+            Self::CandidateEmail => "an active candidate has this e-mail address",
+            Self::OpenApplication => "the candidate has an open application for this job",
+            Self::RoundNumber => "the application has a round of this number",
+            Self::VerdictOfInterview => "the interview has its verdict already",
+        }
+    }
+
     /// The public code of the refusal when it is taken.
     #[must_use]
     pub fn code(self) -> &'static str {

@@ -181,6 +181,19 @@ pub async fn load_checkpoint(
     Ok(next.and_then(|next| u64::try_from(next).ok()))
 }
 
+/// Gives every parked stream of a consumer another try: what was poison to an older program may be
+/// ordinary to this one. What still is gets parked again.
+///
+/// # Errors
+/// Those of the database.
+pub async fn unpark_all(conn: &mut PgConnection, consumer: &str) -> sqlx::Result<u64> {
+    let unparked = sqlx::query("delete from consumer_parked where consumer = $1")
+        .bind(consumer)
+        .execute(conn)
+        .await?;
+    Ok(unparked.rows_affected())
+}
+
 /// Parks a stream: its later events wait in the log until a person has looked.
 ///
 /// # Errors

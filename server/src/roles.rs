@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use eventlog::applied;
 use eventlog::consume::{self, Consumer, Pace};
 use eventlog::deadlines::{Deadlines, PostgresDeadlines};
 use eventlog::fail_point::FailPoint;
@@ -147,6 +148,16 @@ impl Roles {
         filter: Filter,
         checkpoints: Arc<dyn Checkpoints>,
     ) -> anyhow::Result<()> {
+        let mut connection = self.parts.pool.acquire().await?;
+        let n_unparked = applied::unpark_all(&mut connection, consumer.name()).await?;
+        drop(connection);
+        if n_unparked > 0 {
+            tracing::info!(
+                consumer = consumer.name(),
+                n_unparked,
+                "parked streams are tried again"
+            );
+        }
         let store = self.parts.log();
         let feed: Box<dyn Feed> = match self.parts.kafka() {
             Some(kafka) => {

@@ -53,6 +53,29 @@ async fn a_command_id_belongs_to_the_actor_who_gave_it() {
 }
 
 #[tokio::test]
+async fn one_command_id_on_two_records_makes_two_events_with_ids_of_their_own() {
+    let w = World::new();
+    w.register(10, "ada@example.com").await.expect("registered");
+    w.register(11, "bo@example.com").await.expect("registered");
+    for record in [10, 11] {
+        let noted = w.one.execute::<Candidate>(&w.hr, id(record), note("x"), order(1)).await;
+        assert_eq!(noted.expect("noted").version, Version(2));
+    }
+    let log = w.store.read_log(Position(2), &Filter::default(), 10).await.expect("read");
+    let [first, second] = &log.events[..] else { panic!("two events") };
+    assert_eq!(first.cause.command_id, second.cause.command_id);
+    assert_ne!(first.event_id, second.event_id);
+}
+
+#[tokio::test]
+async fn nobody_writes_a_companys_records_without_a_company() {
+    let w = World::new();
+    let operator = member(CompanyId::NONE, 5, Role::Hr);
+    let refused = w.one.execute::<Candidate>(&operator, id(10), note("x"), order(1)).await;
+    assert_eq!(code(refused), "AUTH_003");
+}
+
+#[tokio::test]
 async fn refusals_and_no_ops_are_not_remembered() {
     let w = World::new();
     assert_eq!(

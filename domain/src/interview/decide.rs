@@ -159,8 +159,8 @@ impl Aggregate for Interview {
             Command::RevokeAccess { access_id } => {
                 match self.accesses.iter().find(|access| access.access_id == access_id) {
                     None => Err(Refusal::NoSuchAccess),
-                    // The end has closed every access.
-                    Some(access) if access.revoked || status.is_end() => Ok(vec![]),
+                    Some(access) if access.revoked => Ok(vec![]),
+                    // Even after the end: a session that was opened before still reads.
                     Some(_) => Ok(vec![Event::AccessRevoked { access_id }]),
                 }
             }

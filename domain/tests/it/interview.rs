@@ -263,7 +263,7 @@ mark no-show            001       no  NO_SHOW  NO_SHOW  NO_SHOW       no      00
 assign interviewer      001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG      003       no  NO_SHOW       no
 issue access            001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG      003       no  NO_SHOW       no
 use access              001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG      002      002  NO_SHOW      002
-revoke access           001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG        =        =  NO_SHOW        =
+revoke access           001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG    COMPL     CANC  NO_SHOW    ABAND
 give consent            001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG      003       no  NO_SHOW       no
 withdraw consent        001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG    COMPL     CANC  NO_SHOW    ABAND
 ask                     001       no       no       no       no     open      003       no       no       no
@@ -302,7 +302,7 @@ mark no-show            001       no  NO_SHOW       no      003       no        
 assign interviewer      001   nobody   nobody   nobody   nobody   nobody   nobody   nobody
 issue access            001     PLAN    SCHED  IN_PROG      003       no  NO_SHOW       no
 use access              001     PLAN    SCHED  IN_PROG      002      002  NO_SHOW      002
-revoke access           001     PLAN    SCHED  IN_PROG        =        =  NO_SHOW        =
+revoke access           001     PLAN    SCHED  IN_PROG    COMPL     CANC  NO_SHOW    ABAND
 give consent            001     PLAN    SCHED  IN_PROG      003       no  NO_SHOW       no
 withdraw consent        001     PLAN    SCHED  IN_PROG    COMPL     CANC  NO_SHOW    ABAND
 ask                     001   nobody   nobody   nobody   nobody   nobody   nobody   nobody

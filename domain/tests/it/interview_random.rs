@@ -169,7 +169,10 @@ fn sequence(event: &Event) -> Option<u32> {
 fn may_follow_an_end(event: &Event) -> bool {
     matches!(
         event,
-        Event::ConsentWithdrawn {} | Event::NoteAdded { .. } | Event::AnswerJudged { .. }
+        Event::ConsentWithdrawn {}
+            | Event::NoteAdded { .. }
+            | Event::AnswerJudged { .. }
+            | Event::AccessRevoked { .. }
     )
 }
 

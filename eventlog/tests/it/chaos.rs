@@ -73,7 +73,16 @@ async fn everything_is_stored_once(store: &Arc<PostgresStore>) {
         })
     });
     let written = try_join_all(writers).await.expect("all writers end").concat();
-    let page = store.read_log(Position(0), &Filter::default(), 10_000).await.expect("reads");
+    // Connections for reading break too, and whoever reads tries again.
+    let read = async {
+        loop {
+            match store.read_log(Position(0), &Filter::default(), 10_000).await {
+                Ok(page) => return page,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let page = tokio::time::timeout(Duration::from_secs(60), read).await.expect("reads");
     assert_eq!(page.events.len(), written.len());
     assert!(page.events.iter().map(|event| event.position.0).eq(1..=page.head.0));
     let stored: HashSet<_> = page.events.iter().map(|event| event.event_id).collect();
