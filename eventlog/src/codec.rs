@@ -170,10 +170,6 @@ impl Codec {
     ///
     /// # Errors
     /// [`CodecError::Vault`] when the keys cannot be had at present.
-    #[expect(
-        clippy::result_large_err,
-        reason = "an event that cannot be read is as large as one that can"
-    )]
     pub async fn open_each(
         &self,
         stored: Vec<StoredEvent>,
@@ -181,7 +177,10 @@ impl Codec {
         self.open_with(stored, |state| state).await
     }
 
-    #[expect(clippy::result_large_err, reason = "see `open_each`")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "an event that cannot be read is as large as one that can"
+    )]
     async fn open_with(
         &self,
         stored: Vec<StoredEvent>,
