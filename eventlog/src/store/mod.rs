@@ -3,6 +3,7 @@
 mod batch;
 mod check;
 mod connect;
+mod gather;
 mod lane;
 pub mod memory;
 pub mod postgres;

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::batch::Ready;
+use super::gather::Gather;
 use super::lane::{Entrance, Lane};
 use super::readers::{Readers, decoded};
 use super::rows::{self, columns};
@@ -56,6 +57,7 @@ pub struct BadAddress;
 /// The log in Postgres. One is enough for a process: all its appends share one lane.
 pub struct PostgresStore {
     readers: Arc<Readers>,
+    gather: Gather,
     entrance: Entrance,
     wake: Arc<Wake>,
     stop: CancellationToken,
@@ -94,7 +96,8 @@ impl PostgresStore {
             async move { room::keep(&readers, &stop).await }
         });
         tasks.close();
-        Ok(Self { readers, entrance, wake, stop, tasks })
+        let gather = Gather::new(Arc::clone(&readers));
+        Ok(Self { readers, gather, entrance, wake, stop, tasks })
     }
 
     /// Stops the tasks: what is queued is still appended, what comes later is `Unavailable`.
@@ -138,23 +141,7 @@ impl EventStore for PostgresStore {
         after: Version,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        let found = self
-            .readers
-            .rows(|| {
-                sqlx::query(concat!(
-                    "select ",
-                    columns!(),
-                    " from es_event e where e.tenant_id = $1 and e.category = $2
-                       and e.stream_id = $3 and e.version > $4 order by e.version limit $5"
-                ))
-                .bind(stream.company.0)
-                .bind(stream.aggregate.as_ref())
-                .bind(stream.id)
-                .bind(rows::place(after.0))
-                .bind(rows::limit(limit))
-            })
-            .await?;
-        decoded(found.iter().map(rows::event).collect())
+        self.gather.read_stream(stream, after, limit).await
     }
 
     async fn read_log(

@@ -40,6 +40,7 @@ contract! {
     each_version_has_exactly_one_winner
     the_same_append_sent_twice_is_stored_once
     positions_are_consecutive_and_times_never_fall
+    histories_read_at_once_are_each_whole
     pages_leave_nothing_out
     a_filter_looks_past_what_it_leaves_out
     a_claimed_key_belongs_to_one_stream
@@ -180,6 +181,33 @@ async fn pages_leave_nothing_out(world: &World) {
     assert_eq!((end.events.len(), end.next), (0, Position(15)));
     let beyond = world.store.read_log(Position(99), &Filter::default(), 4).await.expect("reads");
     assert_eq!((beyond.events.len(), beyond.next), (0, Position(99)));
+}
+
+async fn histories_read_at_once_are_each_whole(world: &World) {
+    const N_STREAMS: usize = 100;
+    // Of all lengths, one of them longer than others would wait for.
+    let streams: Vec<StreamId> = (0..N_STREAMS).map(|_| stream()).collect();
+    let length = |nth: usize| if nth == 7 { 150 } else { nth as u64 % 5 };
+    for (nth, stream) in streams.iter().enumerate() {
+        for before in (0..length(nth)).step_by(50) {
+            let n = (length(nth) - before).min(50) as usize;
+            world.store.append(append(stream, before, n)).await.expect("appends");
+        }
+    }
+    let read = |nth: usize| world.store.read_stream(&streams[nth], Version(0), 140);
+    // Some are given up on the way, which must not keep the others from their answers.
+    let mut given_up: Vec<_> = (0..N_STREAMS).map(read).collect();
+    for reading in &mut given_up {
+        let _ = futures::poll!(reading);
+    }
+    let all = join_all((0..N_STREAMS).map(read));
+    drop(given_up);
+    for (nth, events) in all.await.into_iter().enumerate() {
+        let events = events.expect("reads");
+        let versions: Vec<u64> = events.iter().map(|event| event.version.0).collect();
+        assert_eq!(versions, (1..=length(nth).min(140)).collect::<Vec<_>>());
+        assert!(events.iter().all(|event| event.stream == streams[nth]));
+    }
 }
 
 async fn a_filter_looks_past_what_it_leaves_out(world: &World) {
