@@ -24,7 +24,8 @@ const POOL: u32 = 20;
 /// A database that is there for one part.
 pub struct Database {
     server: String,
-    name: String,
+    /// What the server calls it.
+    pub name: String,
     /// How it is reached.
     pub options: PgConnectOptions,
     /// Connections as the server has them.

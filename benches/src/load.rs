@@ -1,4 +1,4 @@
-//! Commands a second of the bus beside the bare limit.
+//! Commands a second of the bus beside the bare limit and beside other event stores.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -9,14 +9,20 @@ use tokio::time::sleep;
 use crate::breakdown;
 use crate::bus::BusSystem;
 use crate::database::{Database, Parts};
+use crate::peers::{N_PEERS, Peers};
 use crate::raw::{self, Own, Pooled};
 use crate::report::{extremes, median, thousands};
 use crate::settings::Settings;
 use crate::system::{Sample, System, measure};
 
-const N_SYSTEMS: usize = 4;
-/// Least share of the bare limit that a cold command must reach, by clients.
-const COLD_TARGETS: [(usize, f64); 3] = [(1, 0.45), (16, 0.45), (128, 0.75)];
+const OWN: usize = 0;
+const POOLED: usize = 1;
+const COLD: usize = 2;
+const WARM: usize = 3;
+const FIRST_PEER: usize = 4;
+const N_SYSTEMS: usize = FIRST_PEER + N_PEERS;
+/// Share of the bare limit to reach, by clients: cold and warm.
+const GOALS: [(usize, f64, f64); 3] = [(1, 0.65, 0.8), (16, 0.6, 0.9), (128, 1.0, 2.0)];
 /// What the system before left to do is done by then.
 const BETWEEN_TURNS: Duration = Duration::from_millis(200);
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -36,6 +42,7 @@ struct Field {
     parts: Parts,
     cold: Arc<dyn System>,
     warm: Arc<dyn System>,
+    peers: Peers,
     payload: Vec<u8>,
     row_width: f64,
 }
@@ -68,7 +75,11 @@ impl Field {
         let row_width = raw::row_width(&with_log.pool, "es_event").await?;
         let bare = Database::create(&settings.server, "raw").await?;
         let payload = raw::noise(raw::prepare(&bare, row_width).await?);
-        Ok(Self { with_log, bare, parts, cold, warm, payload, row_width })
+        let peers = Peers::prepare(&settings.server, payload.len()).await?;
+        for nth in 0..N_PEERS {
+            measure(&peers.system(nth, 16).await?, 16, WARM_UP).await?;
+        }
+        Ok(Self { with_log, bare, parts, cold, warm, peers, payload, row_width })
     }
 
     async fn measure_at(&self, clients: usize, settings: &Settings) -> anyhow::Result<Figures> {
@@ -103,23 +114,25 @@ impl Field {
     async fn system(&self, i: usize, clients: usize) -> anyhow::Result<Arc<dyn System>> {
         let payload = self.payload.clone();
         Ok(match i {
-            0 => Arc::new(Own::connect(&self.bare, clients, payload).await?),
-            1 => Arc::new(Pooled::connect(&self.bare, clients, payload).await?),
-            2 => Arc::clone(&self.cold),
-            _ => Arc::clone(&self.warm),
+            OWN => Arc::new(Own::connect(&self.bare, clients, payload).await?),
+            POOLED => Arc::new(Pooled::connect(&self.bare, clients, payload).await?),
+            COLD => Arc::clone(&self.cold),
+            WARM => Arc::clone(&self.warm),
+            peer => self.peers.system(peer - FIRST_PEER, clients).await?,
         })
     }
 
     async fn close(self) -> anyhow::Result<()> {
         self.parts.close().await;
         self.with_log.drop().await?;
+        self.peers.drop().await?;
         self.bare.drop().await
     }
 }
 
 fn all_there(samples: [Option<Sample>; N_SYSTEMS]) -> Option<[Sample; N_SYSTEMS]> {
-    let [a, b, c, d] = samples;
-    Some([a?, b?, c?, d?])
+    let there: Option<Vec<Sample>> = samples.into_iter().collect();
+    there?.try_into().ok()
 }
 
 fn section(all: &[Figures], field: &Field, settings: &Settings) -> String {
@@ -132,15 +145,18 @@ fn section(all: &[Figures], field: &Field, settings: &Settings) -> String {
          *warm* finds the state in memory, as a server does that has handled the aggregate lately. \
          Keys are cached in both, as a server does for a minute.\n\n\
          The bare limit is an INSERT of one row of the same width ({:.0} bytes) in a transaction of \
-         its own, from as many connections as there are clients. The ratios are to clients with a \
-         connection each, which is the faster; the other raw row is the same INSERT through a pool \
-         that tests a connection before and after lending it. The bus has 16 connections for reading \
-         and one that appends, whatever the number of clients. {} rounds of {} s a system.\n\n\
+         its own, from as many connections as there are clients: once through a pool that tests a \
+         connection before and after lending it, as all programs do that use sqlx, and once with a \
+         connection for each client, which spares that. The bus has 16 connections for reading \
+         and one that appends, whatever the number of clients. The other event stores have a pool of \
+         as many connections as there are clients, append an event as wide as ours to histories \
+         as long, and neither claim, hash nor seal anything. {} rounds of {} s a system.\n\n\
          What moves these figures: server and clients share the cores, so that from 16 clients on it is \
          work that is measured, not waiting; with one client it is the time of a flush, and the longer \
          that takes the nearer all ratios come to 1, while 16 clients that wait for one flush in turn \
          fall behind. Streams are short, and there is one process.\n\n\
-         | clients | system | per second | ratio | p50 ms | p99 ms |\n|---|---|---|---|---|---|\n",
+         | clients | system | per second | of raw, pool | of raw, own connections | p50 ms | p99 ms |\n\
+         |---|---|---|---|---|---|---|\n",
         field.row_width,
         settings.rounds,
         settings.turn.as_secs_f64(),
@@ -151,11 +167,15 @@ fn section(all: &[Figures], field: &Field, settings: &Settings) -> String {
         }
     }
     text.push_str(
-        "\n| clients | cold, of raw | must reach | | cold, of raw through a pool | commands a commit, cold |\n\
-         |---|---|---|---|---|---|\n",
+        "\n| clients | aggregates | goal | of raw, pool | | of raw, own connections | | commands a commit, cold |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for figures in all {
-        let _ = writeln!(text, "{}", figures.verdict());
+        let goals = GOALS.iter().find(|(clients, ..)| *clients == figures.clients);
+        if let Some((_, cold, warm)) = goals {
+            let _ = writeln!(text, "{}", figures.verdict(COLD, *cold));
+            let _ = writeln!(text, "{}", figures.verdict(WARM, *warm));
+        }
     }
     text
 }
@@ -170,32 +190,39 @@ impl Figures {
     }
 
     fn row(&self, i: usize) -> String {
-        let ratios = self.ratios(i, 0);
-        let (least, greatest) = extremes(&ratios);
+        let refused: usize = self.rounds.iter().map(|samples| samples[i].refused).sum();
+        let refused = if refused > 0 { format!(" ({refused} refused)") } else { String::new() };
         format!(
-            "| {} | {} | {} | **{:.2}** ({least:.2}..{greatest:.2}) | {:.2} | {:.2} |",
+            "| {} | {} | {}{refused} | {} | {} | {:.2} | {:.2} |",
             self.clients,
             self.names[i],
             thousands(self.middle(|samples| samples[i].rate)),
-            median(ratios),
+            spread(self.ratios(i, POOLED)),
+            spread(self.ratios(i, OWN)),
             self.middle(|samples| samples[i].p50),
             self.middle(|samples| samples[i].p99),
         )
     }
 
-    fn verdict(&self) -> String {
-        let ratio = median(self.ratios(2, 0));
-        let target = COLD_TARGETS.iter().find(|(clients, _)| *clients == self.clients);
-        let (goal, verdict) = match target {
-            None => ("–".to_owned(), ""),
-            Some((_, least)) if ratio >= *least => (format!("{least:.2}"), "reached"),
-            Some((_, least)) => (format!("{least:.2}"), "**missed**"),
+    fn verdict(&self, system: usize, goal: f64) -> String {
+        let against = |limit| {
+            let ratio = median(self.ratios(system, limit));
+            let verdict = if ratio >= goal { "reached" } else { "**missed**" };
+            format!("{ratio:.2} | {verdict}")
         };
         format!(
-            "| {} | {ratio:.2} | {goal} | {verdict} | {:.2} | {:.1} |",
+            "| {} | {} | {goal:.2} | {} | {} | {} |",
             self.clients,
-            median(self.ratios(2, 1)),
-            self.commands_per_commit,
+            if system == COLD { "cold" } else { "warm" },
+            against(POOLED),
+            against(OWN),
+            if system == COLD { format!("{:.1}", self.commands_per_commit) } else { "–".into() },
         )
     }
+}
+
+/// The middle one with the least and the greatest.
+fn spread(ratios: Vec<f64>) -> String {
+    let (least, greatest) = extremes(&ratios);
+    format!("**{:.2}** ({least:.2}..{greatest:.2})", median(ratios))
 }

@@ -10,6 +10,7 @@ mod bus;
 mod database;
 mod load;
 mod machine;
+mod peers;
 mod raw;
 mod report;
 mod settings;

@@ -19,10 +19,15 @@ pub trait System: Send + Sync {
     /// How the tables name it.
     fn name(&self) -> &'static str;
 
+    /// Whether some commands may be refused; they are counted apart and the client goes on.
+    fn may_refuse(&self) -> bool {
+        false
+    }
+
     /// The `nth` command to an aggregate, from 0, by the client of this number.
     ///
     /// # Errors
-    /// It was not carried out, which ends the measurement.
+    /// It was not carried out, which ends the measurement unless the system may refuse.
     async fn command(&self, client: usize, aggregate: Uuid, nth: u32) -> anyhow::Result<()>;
 }
 
@@ -35,6 +40,8 @@ pub struct Sample {
     pub p50: f64,
     /// All but one in a hundred took at most this long, in milliseconds.
     pub p99: f64,
+    /// Commands that were refused.
+    pub refused: usize,
 }
 
 /// Lets this many clients send commands for that long.
@@ -51,7 +58,7 @@ pub async fn measure(
     for client in 0..clients {
         let system = Arc::clone(system);
         tasks.spawn(async move {
-            let mut latencies = vec![];
+            let (mut latencies, mut refused) = (vec![], 0);
             'turn: loop {
                 let aggregate = new_id(&SystemClock);
                 for nth in 0..COMMANDS_PER_AGGREGATE {
@@ -59,22 +66,27 @@ pub async fn measure(
                     if sent - began >= turn {
                         break 'turn;
                     }
-                    system.command(client, aggregate, nth).await?;
-                    latencies.push(sent.elapsed());
+                    match system.command(client, aggregate, nth).await {
+                        Ok(()) => latencies.push(sent.elapsed()),
+                        Err(_) if system.may_refuse() => refused += 1,
+                        Err(error) => return Err(error),
+                    }
                 }
             }
-            anyhow::Ok(latencies)
+            anyhow::Ok((latencies, refused))
         });
     }
-    let mut latencies = vec![];
+    let (mut latencies, mut refused) = (vec![], 0);
     while let Some(done) = tasks.join_next().await {
-        latencies.extend(done??);
+        let (of_client, refused_to_client) = done??;
+        latencies.extend(of_client);
+        refused += refused_to_client;
     }
     let elapsed = began.elapsed();
     latencies.sort_unstable();
     let p50 = millis(quantile(&latencies, 50));
     let p99 = millis(quantile(&latencies, 99));
-    Ok(Sample { rate: latencies.len() as f64 / elapsed.as_secs_f64(), p50, p99 })
+    Ok(Sample { rate: latencies.len() as f64 / elapsed.as_secs_f64(), p50, p99, refused })
 }
 
 /// The value below which this percentage of the sorted values lies.
