@@ -1,6 +1,6 @@
 //! Bearer token → caller. Who nobody vouches for is a stranger, who may do what needs no right.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_graphql::Request;
 use domain::Caller;
@@ -13,70 +13,104 @@ use crate::error::ApiError;
 use crate::loaders::Loaders;
 use crate::transport::{Admission, AuthError, Authenticate, RequestId};
 
-/// Who asks, for the time of one request or stream.
+/// Who asks, for the time of one request or stream. A stream learns while it runs what the token
+/// stands for now; whatever is resolved from then on, nested fields included, goes by that.
 #[derive(Clone)]
 pub struct Session {
-    signed: Arc<OnceLock<Signed>>,
+    signed: Arc<RwLock<Option<Signed>>>,
 }
 
+#[derive(Clone)]
 struct Signed {
     principal: Principal,
+    /// What the rules know of the principal, shared with whatever is resolved at present.
+    caller: Arc<Caller>,
     /// Kept to ask again, while a stream runs, what it still stands for.
-    token: String,
+    token: Arc<str>,
+}
+
+impl Signed {
+    fn new(principal: Principal, token: &str) -> Self {
+        let caller = Arc::new(principal.caller.clone());
+        Self { principal, caller, token: token.into() }
+    }
 }
 
 impl Session {
     /// Nobody.
     #[must_use]
     pub fn stranger() -> Self {
-        Self { signed: Arc::default() }
+        Self::holding(None)
     }
 
-    fn of(principal: Principal, token: String) -> Self {
-        Self { signed: Arc::new(OnceLock::from(Signed { principal, token })) }
+    fn of(principal: Principal, token: &str) -> Self {
+        Self::holding(Some(Signed::new(principal, token)))
     }
 
-    /// A session of its own for one request: who signs in by it does so for no other one.
+    fn holding(signed: Option<Signed>) -> Self {
+        Self { signed: Arc::new(RwLock::new(signed)) }
+    }
+
+    fn signed(&self) -> Option<Signed> {
+        self.signed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A session of its own for one request: what one learns or signs in as concerns no other one.
     fn of_request(&self) -> Self {
-        match self.signed.get() {
-            Some(_) => self.clone(),
-            None => Self::stranger(),
-        }
+        Self::holding(self.signed())
     }
 
     /// A stranger's request that has just signed in goes on as who it signed in as, so that the
     /// answer can show them. Who was signed in already stays who they were.
     pub fn sign_in(&self, session: &identity::Session) {
-        let token = session.access_token.expose_secret().to_owned();
-        let signed = Signed { principal: session.principal.clone(), token };
-        // Refused for who was signed in already.
-        let _ = self.signed.set(signed);
+        let token = session.access_token.expose_secret();
+        let mut signed = self.signed.write().unwrap_or_else(PoisonError::into_inner);
+        signed.get_or_insert_with(|| Signed::new(session.principal.clone(), token));
     }
 
     /// Who is signed in.
     ///
     /// # Errors
     /// `AUTH_REQUIRED`.
-    pub fn principal(&self) -> Result<&Principal, ApiError> {
-        let signed = self.signed.get().ok_or_else(ApiError::unauthenticated)?;
-        Ok(&signed.principal)
+    pub fn principal(&self) -> Result<Principal, ApiError> {
+        Ok(self.signed().ok_or_else(ApiError::unauthenticated)?.principal)
     }
 
     /// Who is signed in, as the rules know them.
     ///
     /// # Errors
     /// `AUTH_REQUIRED`.
-    pub fn caller(&self) -> Result<&Caller, ApiError> {
-        Ok(&self.principal()?.caller)
+    pub fn caller(&self) -> Result<Arc<Caller>, ApiError> {
+        let signed = self.signed.read().unwrap_or_else(PoisonError::into_inner);
+        let signed = signed.as_ref().ok_or_else(ApiError::unauthenticated)?;
+        Ok(Arc::clone(&signed.caller))
     }
 
-    /// What the token stands for now: rights that were taken away are gone within a second.
+    /// What the token stands for: rights that were taken away are gone within a second.
     ///
     /// # Errors
     /// `AUTH_REQUIRED`, or the code of why the token is no longer good.
-    pub async fn again(&self, identity: &Identity) -> Result<Caller, ApiError> {
-        let signed = self.signed.get().ok_or_else(ApiError::unauthenticated)?;
-        Ok(identity.verify(&signed.token).await?.caller)
+    pub async fn again(&self, identity: &Identity) -> Result<Arc<Caller>, ApiError> {
+        let signed = self.signed().ok_or_else(ApiError::unauthenticated)?;
+        let principal = identity.verify(&signed.token).await?;
+        Ok(self.renew(principal, &signed.token))
+    }
+
+    /// What the token stands for at this moment.
+    ///
+    /// # Errors
+    /// See [`Session::again`].
+    pub async fn anew(&self, identity: &Identity) -> Result<Arc<Caller>, ApiError> {
+        let signed = self.signed().ok_or_else(ApiError::unauthenticated)?;
+        let principal = identity.verify_anew(&signed.token).await?;
+        Ok(self.renew(principal, &signed.token))
+    }
+
+    fn renew(&self, principal: Principal, token: &str) -> Arc<Caller> {
+        let signed = Signed::new(principal, token);
+        let caller = Arc::clone(&signed.caller);
+        *self.signed.write().unwrap_or_else(PoisonError::into_inner) = Some(signed);
+        caller
     }
 }
 
@@ -92,7 +126,7 @@ impl Auth {
     pub async fn session(&self, bearer: Option<&str>) -> Result<Session, IdentityError> {
         let Some(token) = bearer else { return Ok(Session::stranger()) };
         let principal = self.0.identity.verify(token).await?;
-        Ok(Session::of(principal, token.to_owned()))
+        Ok(Session::of(principal, token))
     }
 }
 

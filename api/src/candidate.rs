@@ -765,7 +765,7 @@ async fn create(
     ctx: &Context<'_>,
     input: &CreateCandidateInput,
 ) -> Result<Done<Candidate>, ApiError> {
-    let derived = commands::derive_id(ctx.caller()?, input.command_id, "candidate", 0);
+    let derived = commands::derive_id(&*ctx.caller()?, input.command_id, "candidate", 0);
     let candidate_id = CandidateId(derived);
     let profile = candidate::GivenProfile {
         full_name: input.full_name.clone(),
@@ -801,7 +801,7 @@ async fn submit(
 ) -> Result<Done<Application>, ApiError> {
     let candidate_id: CandidateId = id("candidateId", &input.candidate_id)?;
     let job_id: JobId = id("jobId", &input.job_id)?;
-    let derived = commands::derive_id(ctx.caller()?, input.command_id, "application", 0);
+    let derived = commands::derive_id(&*ctx.caller()?, input.command_id, "application", 0);
     let command = application::Command::Submit { candidate_id, job_id };
     apply(ctx, input, ApplicationId(derived), command).await
 }

@@ -334,7 +334,7 @@ impl CompanyQuery {
     /// Who asks; null without a token.
     async fn viewer(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Viewer>> {
         match ctx.session()?.principal() {
-            Ok(principal) => Ok(Some(viewer(principal)?)),
+            Ok(principal) => Ok(Some(viewer(&principal)?)),
             Err(_) => Ok(None),
         }
     }
@@ -656,7 +656,7 @@ async fn invite_member(
         department: input.department.clone(),
     };
     let order = inputs::order(input)?;
-    let invited = ctx.state()?.identity.invite(ctx.caller()?, order, invitee).await?;
+    let invited = ctx.state()?.identity.invite(&*ctx.caller()?, order, invitee).await?;
     let row = entity::<members::Members>(ctx, &invited.receipt).await?;
     Ok(((row.map(Member), invited.receipt), invited.token.expose_secret().to_owned()))
 }
@@ -674,7 +674,7 @@ async fn register_company(
     let (order, caller) = (inputs::order(input)?, ctx.caller()?);
     let (name, domain) = (input.name.clone(), input.domain.clone());
     let identity = &ctx.state()?.identity;
-    let made = identity.register_company(caller, order, name, domain, admin).await?;
+    let made = identity.register_company(&caller, order, name, domain, admin).await?;
     let company = entity::<companies::Companies>(ctx, &made.receipt).await?.map(Company);
     let admin = entity::<members::Members>(ctx, &made.admin.receipt).await?.map(Member);
     Ok(((company, made.receipt), admin, made.admin.token.expose_secret().to_owned()))

@@ -1,5 +1,6 @@
 //! Files over plain HTTP: résumés go in as multipart forms and come out as they were.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -94,10 +95,10 @@ async fn download(
     finish(response, &request_id)
 }
 
-async fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Caller, ApiError> {
+async fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Arc<Caller>, ApiError> {
     let invalid = |_| ApiError::new("INVALID_TOKEN", "the authorization is not a bearer token");
     let session = Auth(state.clone()).session(bearer_of(headers).map_err(invalid)?).await?;
-    session.caller().cloned()
+    session.caller()
 }
 
 /// What a form brought.

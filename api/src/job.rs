@@ -591,7 +591,7 @@ impl JobMutation {
 
 async fn create(ctx: &Context<'_>, input: &CreateJobInput) -> Result<Done<Job>, ApiError> {
     let caller = ctx.caller()?;
-    let job = JobId(commands::derive_id(caller, input.command_id, "job", 0));
+    let job = JobId(commands::derive_id(&caller, input.command_id, "job", 0));
     let owner: Option<MemberId> = optional_id("hiringManagerId", input.hiring_manager_id.as_ref())?;
     let hiring_manager = owner.or(caller.member()).ok_or_else(ApiError::forbidden)?;
     let description = job::Description {
@@ -609,7 +609,7 @@ async fn add_question(
     input: &AddQuestionInput,
 ) -> Result<(Done<Job>, QuestionId), ApiError> {
     let kind = format!("question/{}", input.job_id.as_str());
-    let question_id = QuestionId(commands::derive_id(ctx.caller()?, input.command_id, &kind, 0));
+    let question_id = QuestionId(commands::derive_id(&*ctx.caller()?, input.command_id, &kind, 0));
     let question = job::Question {
         question_id,
         text: input.text.clone(),

@@ -1,12 +1,15 @@
 //! What subscriptions share: cursors, and the gate that asks for each event whether the caller may
 //! see it now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Caller;
+use domain::caller::Actor;
 use domain::ids::InterviewId;
 use domain::permission::{self, Action, Relation};
 use domain::{Aggregate, Event, interview, observation, verdict};
+use futures::stream::BoxStream;
 use projections::{Position, Recorded, Token};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -131,11 +134,11 @@ fn of_interview(event: &interview::Event) -> Audience {
     }
 }
 
-/// Knows, at most a second late, who asks while a stream runs.
+/// Knows, at most a second late, who asks while a stream runs, and tells the session of it.
 pub struct Gate {
     state: ApiState,
     session: Session,
-    caller: Caller,
+    caller: Arc<Caller>,
     asked_at: Instant,
 }
 
@@ -145,7 +148,7 @@ impl Gate {
     /// # Errors
     /// `AUTH_REQUIRED`.
     pub fn new(state: &ApiState, session: &Session) -> Result<Self, ApiError> {
-        let caller = session.caller()?.clone();
+        let caller = session.caller()?;
         let (state, session) = (state.clone(), session.clone());
         Ok(Self { state, session, caller, asked_at: Instant::now() })
     }
@@ -154,6 +157,14 @@ impl Gate {
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// A signal each time that something happened on which the caller's rights rest: to the member,
+    /// to the guest's access, or to who is assigned to the interview that is watched.
+    #[must_use]
+    pub fn changes(&self, watched: Option<InterviewId>) -> BoxStream<'static, ()> {
+        let caller = Arc::clone(&self.caller);
+        self.state.live.changes(move |recorded| touches(&caller, watched, recorded))
     }
 
     /// Asks again who asks, if that is more than a second old; answers whether it was.
@@ -167,6 +178,16 @@ impl Gate {
         self.caller = self.session.again(&self.state.identity).await?;
         self.asked_at = Instant::now();
         Ok(true)
+    }
+
+    /// Asks again who asks, at once.
+    ///
+    /// # Errors
+    /// Why the token is no longer good.
+    pub async fn renew(&mut self) -> Result<(), ApiError> {
+        self.caller = self.session.anew(&self.state.identity).await?;
+        self.asked_at = Instant::now();
+        Ok(())
     }
 
     /// How the caller stands to an interview, by the log itself.
@@ -184,6 +205,22 @@ impl Gate {
     /// `UNAVAILABLE`, or another reason why the history cannot be read.
     pub async fn read<A: Aggregate>(&self, id: Uuid) -> Result<Option<A>, ApiError> {
         Ok(self.state.bus.state::<A>(self.caller.company, id).await?)
+    }
+}
+
+/// Whether an event may have changed what the caller may see.
+fn touches(caller: &Caller, watched: Option<InterviewId>, recorded: &Recorded) -> bool {
+    let stream = &recorded.stored.stream;
+    if stream.company != caller.company {
+        return false;
+    }
+    match (&recorded.event, caller.actor) {
+        (Event::Member(_), Actor::Member(member)) => member.0 == stream.id,
+        (Event::Interview(interview::Event::AccessRevoked { .. }), Actor::Guest { .. })
+        | (Event::Interview(interview::Event::InterviewerAssigned { .. }), _) => {
+            watched.is_some_and(|watched| watched.0 == stream.id)
+        }
+        _ => false,
     }
 }
 
@@ -216,6 +253,12 @@ impl Watch {
         &self.gate
     }
 
+    /// See [`Gate::changes`].
+    #[must_use]
+    pub fn changes(&self) -> BoxStream<'static, ()> {
+        self.gate.changes(Some(self.interview))
+    }
+
     /// Whether the caller may see this event now.
     ///
     /// # Errors
@@ -227,16 +270,37 @@ impl Watch {
             recorded.event,
             Event::Interview(interview::Event::InterviewerAssigned { .. })
         );
+        if refreshed || reassigned {
+            self.relate().await?;
+        }
+        self.holds()?;
+        Ok(audience(&recorded.event).has(&self.gate.caller, self.relation))
+    }
+
+    /// Looks at once whether the right to the whole stream is still there.
+    ///
+    /// # Errors
+    /// See [`Watch::lets_through`].
+    pub async fn renew(&mut self) -> Result<(), ApiError> {
+        self.gate.renew().await?;
+        self.relate().await?;
+        self.holds()
+    }
+
+    /// Finds out anew how the caller stands to the interview, where that can change.
+    async fn relate(&mut self) -> Result<(), ApiError> {
         let caller = &self.gate.caller;
-        let fixed = is_guest(caller) || permission::scope(caller, self.base).all;
-        if (refreshed || reassigned) && !fixed {
+        if !is_guest(caller) && !permission::scope(caller, self.base).all {
             self.relation = self.gate.stands_to_interview(self.interview.0).await?;
         }
-        let caller = &self.gate.caller;
-        if !permission::allows(caller, self.base, self.relation) {
-            return Err(ApiError::forbidden());
+        Ok(())
+    }
+
+    fn holds(&self) -> Result<(), ApiError> {
+        match permission::allows(&self.gate.caller, self.base, self.relation) {
+            true => Ok(()),
+            false => Err(ApiError::forbidden()),
         }
-        Ok(audience(&recorded.event).has(caller, self.relation))
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Source {
 impl Source {
     /// What can be seen: nothing for who has no right to it.
     fn view(&self) -> Option<View> {
-        view(self.session.caller().ok()?, self.action)
+        view(&*self.session.caller().ok()?, self.action)
     }
 }
 

@@ -54,7 +54,7 @@ pub async fn execute<A: Aggregate>(
     command: A::Command,
 ) -> Result<Receipt, ApiError> {
     let order = inputs::order(input)?;
-    Ok(ctx.state()?.bus.execute::<A>(ctx.caller()?, id, command, order).await?)
+    Ok(ctx.state()?.bus.execute::<A>(&*ctx.caller()?, id, command, order).await?)
 }
 
 /// The entity right after a command, folded from the log and never from a read model that may be

@@ -1,6 +1,6 @@
 //! What a resolver finds around it: who asks, what of the company can be seen, loaders and freshness.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_graphql::Context;
@@ -40,7 +40,7 @@ pub trait Scoped {
     ///
     /// # Errors
     /// `AUTH_REQUIRED`.
-    fn caller(&self) -> Result<&Caller, ApiError> {
+    fn caller(&self) -> Result<Arc<Caller>, ApiError> {
         self.session()?.caller()
     }
 
@@ -49,7 +49,7 @@ pub trait Scoped {
     /// # Errors
     /// `AUTH_REQUIRED`; `AUTH_003` where it reaches nothing.
     fn view(&self, action: Action) -> Result<View, ApiError> {
-        view(self.caller()?, action).ok_or_else(ApiError::forbidden)
+        view(&*self.caller()?, action).ok_or_else(ApiError::forbidden)
     }
 
     /// Waits, at most five seconds, until the read models have applied what these tokens name.
@@ -64,7 +64,7 @@ pub trait Scoped {
 
     /// The same for fields that stay empty, without an error, for those who have no right to them.
     fn view_if_any(&self, action: Action) -> Option<View> {
-        view(self.caller().ok()?, action)
+        view(&*self.caller().ok()?, action)
     }
 }
 

@@ -37,6 +37,12 @@ struct Claims {
     kind: Kind,
 }
 
+impl Claims {
+    fn expires_at(&self) -> Result<DateTime<Utc>, IdentityError> {
+        DateTime::from_timestamp(self.exp, 0).ok_or(IdentityError::InvalidToken)
+    }
+}
+
 /// Whom a token stands for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -115,26 +121,35 @@ impl Identity {
     /// [`IdentityError::InvalidToken`] or [`IdentityError::ExpiredToken`];
     /// [`IdentityError::Command`] when what stands behind it cannot be read at present.
     pub async fn verify(&self, token: &str) -> Result<Principal, IdentityError> {
-        let claims = self.claims(token)?;
-        let expires_at =
-            DateTime::from_timestamp(claims.exp, 0).ok_or(IdentityError::InvalidToken)?;
-        if self.bus.now() >= expires_at {
-            return Err(IdentityError::ExpiredToken);
+        let claims = self.running(token)?;
+        match self.standing.get(&claims.jti) {
+            Some(standing) => principal(&claims, standing),
+            None => self.stands(&claims).await,
         }
-        let standing = match self.standing.get(&claims.jti) {
-            Some(standing) => standing,
-            None => {
-                let standing = self.look_up(&claims).await?;
-                self.standing.insert(claims.jti, standing.clone());
-                standing
-            }
-        };
-        let caller = standing.ok_or(IdentityError::InvalidToken)?;
-        let account_id = match claims.kind {
-            Kind::Access { .. } | Kind::Operator {} => Some(AccountId(claims.sub)),
-            Kind::Interview { .. } => None,
-        };
-        Ok(Principal { caller, account_id, expires_at })
+    }
+
+    /// Who a token stands for at this moment, past what was known within the last second.
+    ///
+    /// # Errors
+    /// See [`Identity::verify`].
+    pub async fn verify_anew(&self, token: &str) -> Result<Principal, IdentityError> {
+        let claims = self.running(token)?;
+        self.stands(&claims).await
+    }
+
+    async fn stands(&self, claims: &Claims) -> Result<Principal, IdentityError> {
+        let standing = self.look_up(claims).await?;
+        self.standing.insert(claims.jti, standing.clone());
+        principal(claims, standing)
+    }
+
+    /// What an intact token of ours says that has not expired.
+    fn running(&self, token: &str) -> Result<Claims, IdentityError> {
+        let claims = self.claims(token)?;
+        match self.bus.now() < claims.expires_at()? {
+            true => Ok(claims),
+            false => Err(IdentityError::ExpiredToken),
+        }
     }
 
     /// What an intact token of ours says, expired or not.
@@ -189,6 +204,15 @@ impl Identity {
             }
         }
     }
+}
+
+fn principal(claims: &Claims, standing: Option<Caller>) -> Result<Principal, IdentityError> {
+    let caller = standing.ok_or(IdentityError::InvalidToken)?;
+    let account_id = match claims.kind {
+        Kind::Access { .. } | Kind::Operator {} => Some(AccountId(claims.sub)),
+        Kind::Interview { .. } => None,
+    };
+    Ok(Principal { caller, account_id, expires_at: claims.expires_at()? })
 }
 
 fn operator(account: AccountId) -> Caller {

@@ -171,6 +171,28 @@ impl LiveTail {
         self.subscribe(topic, head).await
     }
 
+    /// A signal each time that an event that `concerns` names passes the tail, or may have passed
+    /// unseen. Ends when the tail stops.
+    pub fn changes(
+        &self,
+        concerns: impl Fn(&Recorded) -> bool + Send + 'static,
+    ) -> BoxStream<'static, ()> {
+        let ticks = self.ticks.upgrade().map(|ticks| ticks.subscribe());
+        let signals = stream::unfold((ticks, concerns), |(ticks, concerns)| async move {
+            let mut ticks = ticks?;
+            loop {
+                match ticks.recv().await {
+                    Ok(Tick::Event(recorded)) if !concerns(&recorded) => {}
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                        return Some(((), (Some(ticks), concerns)));
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        });
+        signals.boxed()
+    }
+
     async fn begin(&self, topic: Topic, after: Position) -> Result<Subscription, LiveError> {
         let ticks = self.ticks.upgrade().ok_or(LiveError::Unavailable)?.subscribe();
         let mut pinned = self.pinned.clone();

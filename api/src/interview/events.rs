@@ -1,7 +1,6 @@
 //! Live events: an interview's conversation, the live board, and what is noticed and decided.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Interface, Object, SimpleObject, Subscription};
@@ -11,6 +10,7 @@ use domain::ids::{InterviewId, VerdictId};
 use domain::interview::Event as Happened;
 use domain::permission::{self, Action};
 use domain::verdict::Verdict as VerdictAggregate;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use projections::live::{LiveError, Topic};
@@ -542,36 +542,47 @@ fn fold<P: Projector>(row: Option<P::Row>, recorded: &Recorded) -> Option<P::Row
 /// One step of a subscription: an item, nothing for this caller, or the end.
 type Step<T> = Result<Option<T>, ApiError>;
 
-/// The subscription's items: what each step lets through, ended by the first error. What an item
-/// nests is read after the read models have caught up with it.
-fn items<S, T>(
+/// What becomes of a subscription's events, and for whom it runs.
+trait Feed: Send + 'static {
+    /// What the subscriber is told.
+    type Item: Send + 'static;
+
+    /// What an event tells this caller, if anything.
+    fn step(&mut self, recorded: Arc<Recorded>) -> BoxFuture<'_, Step<Self::Item>>;
+
+    /// A signal each time that what the caller may see may have changed.
+    fn changes(&self) -> BoxStream<'static, ()>;
+
+    /// Looks again whether the caller may see anything; an error ends the subscription.
+    fn renew(&mut self) -> BoxFuture<'_, Result<(), ApiError>>;
+}
+
+/// The subscription's items: what each step lets through, ended by the first error. It ends, too,
+/// when the caller's rights do, however quiet the topic is. What an item nests is read after the
+/// read models have caught up with it.
+fn items<F: Feed>(
     tail: Tail,
     told: Arc<Written>,
-    state: S,
-    step: impl for<'s> Fn(
-        &'s mut S,
-        Arc<Recorded>,
-    ) -> Pin<Box<dyn Future<Output = Step<T>> + Send + 's>>
-    + Send
-    + Copy
-    + 'static,
-) -> impl Stream<Item = async_graphql::Result<T>>
-where
-    S: Send + 'static,
-    T: Send + 'static,
-{
-    futures::stream::unfold(Some((tail, told, state)), move |running| async move {
-        let (mut tail, told, mut state) = running?;
+    feed: F,
+) -> impl Stream<Item = async_graphql::Result<F::Item>> + use<F> {
+    // What was taken away while the subscription was being made is noticed by looking once more.
+    let changes = futures::stream::once(std::future::ready(())).chain(feed.changes());
+    futures::stream::unfold(Some((tail, changes.boxed(), told, feed)), |running| async move {
+        let (mut tail, mut changes, told, mut feed) = running?;
         loop {
-            let result = match tail.next().await? {
-                Ok(recorded) => {
-                    told.only(token(&recorded));
-                    step(&mut state, recorded).await
-                }
-                Err(error) => Err(error.into()),
+            let result = tokio::select! {
+                biased;
+                Some(()) = changes.next() => feed.renew().await.map(|()| None),
+                next = tail.next() => match next? {
+                    Ok(recorded) => {
+                        told.only(token(&recorded));
+                        feed.step(recorded).await
+                    }
+                    Err(error) => Err(error.into()),
+                },
             };
             match result {
-                Ok(Some(item)) => return Some((Ok(item), Some((tail, told, state)))),
+                Ok(Some(item)) => return Some((Ok(item), Some((tail, changes, told, feed)))),
                 Ok(None) => {}
                 Err(error) => return Some((Err(error.into()), None)),
             }
@@ -584,8 +595,24 @@ struct Conversation {
     rows: Folded<interviews::Interviews>,
 }
 
+impl Feed for Conversation {
+    type Item = InterviewEvent;
+
+    fn step(&mut self, recorded: Arc<Recorded>) -> BoxFuture<'_, Step<InterviewEvent>> {
+        Box::pin(self.tell(recorded))
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        self.watch.changes()
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(self.watch.renew())
+    }
+}
+
 impl Conversation {
-    async fn step(&mut self, recorded: Arc<Recorded>) -> Step<InterviewEvent> {
+    async fn tell(&mut self, recorded: Arc<Recorded>) -> Step<InterviewEvent> {
         let row = self.rows.after(&recorded).await?;
         if !self.watch.lets_through(&recorded).await? {
             return Ok(None);
@@ -600,13 +627,30 @@ struct Board {
     rows: Folded<interviews::Interviews>,
 }
 
+impl Feed for Board {
+    type Item = BoardChange;
+
+    fn step(&mut self, recorded: Arc<Recorded>) -> BoxFuture<'_, Step<BoardChange>> {
+        Box::pin(self.tell(recorded))
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        self.gate.changes(None)
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(async {
+            self.gate.renew().await?;
+            self.holds()
+        })
+    }
+}
+
 impl Board {
-    async fn step(&mut self, recorded: Arc<Recorded>) -> Step<BoardChange> {
+    async fn tell(&mut self, recorded: Arc<Recorded>) -> Step<BoardChange> {
         self.gate.refresh().await?;
+        self.holds()?;
         let caller = self.gate.caller();
-        if permission::scope(caller, Action::ReadInterview).is_empty() {
-            return Err(ApiError::forbidden());
-        }
         let Some(row) = self.rows.after(&recorded).await? else { return Ok(None) };
         if row.status.is_end() {
             self.rows.forget(&recorded.stored.stream);
@@ -622,6 +666,13 @@ impl Board {
         }
         Ok(Some(BoardChange { recorded, row }))
     }
+
+    fn holds(&self) -> Result<(), ApiError> {
+        match permission::scope(self.gate.caller(), Action::ReadInterview).is_empty() {
+            true => Err(ApiError::forbidden()),
+            false => Ok(()),
+        }
+    }
 }
 
 struct Decision {
@@ -632,8 +683,24 @@ struct Decision {
     known: HashMap<Uuid, bool>,
 }
 
+impl Feed for Decision {
+    type Item = VerdictEvent;
+
+    fn step(&mut self, recorded: Arc<Recorded>) -> BoxFuture<'_, Step<VerdictEvent>> {
+        Box::pin(self.tell(recorded))
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        self.watch.changes()
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(self.watch.renew())
+    }
+}
+
 impl Decision {
-    async fn step(&mut self, recorded: Arc<Recorded>) -> Step<VerdictEvent> {
+    async fn tell(&mut self, recorded: Arc<Recorded>) -> Step<VerdictEvent> {
         let id = recorded.stored.stream.id;
         let is_ours = match (self.known.get(&id), &recorded.event) {
             (Some(known), _) => *known,
@@ -662,8 +729,24 @@ struct Noticed {
     watch: Watch,
 }
 
+impl Feed for Noticed {
+    type Item = InsightEvent;
+
+    fn step(&mut self, recorded: Arc<Recorded>) -> BoxFuture<'_, Step<InsightEvent>> {
+        Box::pin(self.tell(recorded))
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        self.watch.changes()
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(self.watch.renew())
+    }
+}
+
 impl Noticed {
-    async fn step(&mut self, recorded: Arc<Recorded>) -> Step<InsightEvent> {
+    async fn tell(&mut self, recorded: Arc<Recorded>) -> Step<InsightEvent> {
         if !self.watch.lets_through(&recorded).await? {
             return Ok(None);
         }
@@ -696,13 +779,13 @@ impl LiveSubscription {
     {
         let interview = id("interviewId", &interview_id)?;
         let (state, caller) = (ctx.state()?, ctx.caller()?);
-        let after = position(after.as_deref(), caller)?.unwrap_or_default();
+        let after = position(after.as_deref(), &caller)?.unwrap_or_default();
         let watch = watch(ctx, interview, Action::ReadInterview).await?;
         let topic = Topic::Stream(stream(caller.company, interview));
         let tail = tail(state, topic, after).await?;
         let conversation = Conversation { watch, rows: Folded::new(state) };
         let told = Arc::clone(&ctx.loaders()?.written);
-        Ok(items(tail, told, conversation, |state, recorded| Box::pin(state.step(recorded))))
+        Ok(items(tail, told, conversation))
     }
 
     /// Changes of the company's interviews that the caller may see, from now on or behind a cursor.
@@ -715,17 +798,17 @@ impl LiveSubscription {
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<BoardChange>> + use<>> {
         let (state, caller) = (ctx.state()?, ctx.caller()?);
         ctx.view(Action::ReadInterview)?;
-        if is_guest(caller) {
+        if is_guest(&caller) {
             return Err(ApiError::forbidden().into());
         }
         let topic = Topic::Company { company: caller.company, aggregates: vec!["interview"] };
-        let tail = match position(after.as_deref(), caller)? {
+        let tail = match position(after.as_deref(), &caller)? {
             Some(after) => tail(state, topic, after).await?,
             None => state.live.follow(topic).await.map_err(ApiError::from)?.boxed(),
         };
         let board = Board { gate: Gate::new(state, ctx.session()?)?, rows: Folded::new(state) };
         let told = Arc::clone(&ctx.loaders()?.written);
-        Ok(items(tail, told, board, |state, recorded| Box::pin(state.step(recorded))))
+        Ok(items(tail, told, board))
     }
 
     /// Changes of an interview's verdict: first what has happened, then what does.
@@ -740,7 +823,7 @@ impl LiveSubscription {
     {
         let interview = id("interviewId", &interview_id)?;
         let (state, caller) = (ctx.state()?, ctx.caller()?);
-        let after = position(after.as_deref(), caller)?.unwrap_or_default();
+        let after = position(after.as_deref(), &caller)?.unwrap_or_default();
         let watch = watch(ctx, interview, Action::ReadVerdict).await?;
         let verdict = ctx.loaders()?.verdicts_of.load_one(interview).await?;
         let topic = match verdict.map(|verdict| verdict.verdict_id) {
@@ -752,7 +835,7 @@ impl LiveSubscription {
         let rows = Folded::new(state);
         let decision = Decision { watch, interview, rows, known: HashMap::new() };
         let told = Arc::clone(&ctx.loaders()?.written);
-        Ok(items(tail, told, decision, |state, recorded| Box::pin(state.step(recorded))))
+        Ok(items(tail, told, decision))
     }
 
     /// Insights and integrity flags of an interview: first what was noticed, then what is. Staff only.
@@ -767,11 +850,11 @@ impl LiveSubscription {
     {
         let interview: InterviewId = id("interviewId", &interview_id)?;
         let (state, caller) = (ctx.state()?, ctx.caller()?);
-        let after = position(after.as_deref(), caller)?.unwrap_or_default();
+        let after = position(after.as_deref(), &caller)?.unwrap_or_default();
         let watch = watch(ctx, interview, Action::ReadObservations).await?;
         let topic = Topic::Stream(StreamId::new(caller.company, "observation", interview.0));
         let tail = tail(state, topic, after).await?;
         let told = Arc::clone(&ctx.loaders()?.written);
-        Ok(items(tail, told, Noticed { watch }, |state, recorded| Box::pin(state.step(recorded))))
+        Ok(items(tail, told, Noticed { watch }))
     }
 }

@@ -306,7 +306,7 @@ impl Turn {
 
     /// How good an answer is, once judged; null for candidates.
     async fn judgement(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Judgement>> {
-        let hidden = is_guest(ctx.caller()?);
+        let hidden = is_guest(&*ctx.caller()?);
         Ok(self.0.judgement.as_ref().filter(|_| !hidden).map(Into::into))
     }
 
@@ -533,7 +533,7 @@ impl Interview {
 
     /// How hard questions are at present, once the conversation began; null for candidates.
     async fn difficulty(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Difficulty>> {
-        let hidden = is_guest(ctx.caller()?);
+        let hidden = is_guest(&*ctx.caller()?);
         Ok(self.row.difficulty.filter(|_| !hidden).map(Into::into))
     }
 
@@ -584,13 +584,13 @@ impl Interview {
         &self,
         ctx: &Context<'_>,
     ) -> async_graphql::Result<Vec<InterviewAccessGrant>> {
-        let hidden = is_guest(ctx.caller()?);
+        let hidden = is_guest(&*ctx.caller()?);
         Ok(self.row.accesses.iter().filter(|_| !hidden).map(Into::into).collect())
     }
 
     /// Interviewers' notes, oldest first; empty for candidates.
     async fn notes(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<InterviewNote>> {
-        let hidden = is_guest(ctx.caller()?);
+        let hidden = is_guest(&*ctx.caller()?);
         Ok(self.row.notes.iter().filter(|_| !hidden).cloned().map(InterviewNote).collect())
     }
 
@@ -601,7 +601,7 @@ impl Interview {
 
     /// Why it was cancelled, if it was and a reason was given; null for candidates.
     async fn cancel_reason(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
-        let hidden = is_guest(ctx.caller()?);
+        let hidden = is_guest(&*ctx.caller()?);
         Ok(self.row.cancel_reason.as_deref().filter(|_| !hidden))
     }
 

@@ -469,7 +469,7 @@ impl InterviewMutation {
 
 /// Whose side the caller is on.
 fn party(ctx: &Context<'_>) -> Result<rules::Party, ApiError> {
-    match is_guest(ctx.caller()?) {
+    match is_guest(&*ctx.caller()?) {
         true => Ok(rules::Party::Candidate),
         false => Ok(rules::Party::Interviewer),
     }
@@ -500,7 +500,7 @@ async fn schedule(
 /// The same command makes the same interview, however often it is sent.
 fn new_id(ctx: &Context<'_>, input: &impl inputs::Input) -> Result<InterviewId, ApiError> {
     let caller = ctx.caller()?;
-    Ok(InterviewId(commands::derive_id(caller, input.command_id(), "interview", 0)))
+    Ok(InterviewId(commands::derive_id(&caller, input.command_id(), "interview", 0)))
 }
 
 /// The round with the application's candidate and job, which the bus needs to load their streams.
@@ -531,7 +531,7 @@ async fn issue_access(
     let (order, identity) = (inputs::order(input)?, &ctx.state()?.identity);
     let caller = ctx.caller()?;
     let issued =
-        identity.issue_interview_access(caller, order, interview, input.expires_at).await?;
+        identity.issue_interview_access(&caller, order, interview, input.expires_at).await?;
     let row = entity::<interviews::Interviews>(ctx, &issued.receipt).await?;
     let token = issued.token.expose_secret().to_owned();
     Ok(((row.map(Interview::now), issued.receipt), issued.access_id, token))
@@ -542,7 +542,7 @@ async fn ask(
     input: &AskQuestionInput,
 ) -> Result<(Done<Interview>, QuestionId), ApiError> {
     let kind = format!("question/{}", input.interview_id.as_str());
-    let question_id = QuestionId(commands::derive_id(ctx.caller()?, input.command_id, &kind, 0));
+    let question_id = QuestionId(commands::derive_id(&*ctx.caller()?, input.command_id, &kind, 0));
     let ask = match &input.question {
         AskInput::JobQuestionId(question) => Ask::JobQuestion(id("jobQuestionId", question)?),
         AskInput::Own(own) => Ask::Own {
@@ -561,7 +561,7 @@ async fn submit_answer(
     input: &SubmitAnswerInput,
 ) -> Result<(Done<Interview>, AnswerId), ApiError> {
     let kind = format!("answer/{}", input.interview_id.as_str());
-    let answer_id = AnswerId(commands::derive_id(ctx.caller()?, input.command_id, &kind, 0));
+    let answer_id = AnswerId(commands::derive_id(&*ctx.caller()?, input.command_id, &kind, 0));
     let question_id = id("questionId", &input.question_id)?;
     let command = Ok(Command::Answer { answer_id, question_id, text: input.text.clone() });
     Ok((change(ctx, input, &input.interview_id, command).await?, answer_id))
@@ -582,7 +582,7 @@ async fn run(
     interview: InterviewId,
     command: Command,
 ) -> Result<Done<Interview>, ApiError> {
-    reachable(ctx.caller()?, interview)?;
+    reachable(&*ctx.caller()?, interview)?;
     let receipt = execute::<InterviewAggregate>(ctx, input, interview.0, command).await?;
     let row = entity::<interviews::Interviews>(ctx, &receipt).await?;
     Ok((row.map(Interview::now), receipt))

@@ -17,6 +17,7 @@ mod faults;
 mod job;
 mod outages;
 mod process;
+mod rights;
 mod socket;
 mod subscriptions;
 mod topic;

@@ -1,0 +1,109 @@
+//! Rights that are taken away while streams are open.
+
+use serde_json::{Value, json};
+
+use crate::client::text;
+use crate::job::Company;
+use crate::socket::{Item, Socket};
+use crate::subscriptions::EVENTS;
+use crate::world::{DEADLINE, World};
+
+async fn opened(client: &crate::client::Client, document: &str, variables: Value) -> Socket {
+    Socket::subscribe(client, document, variables).await.expect("a socket")
+}
+
+/// The code with which a subscription ends, whatever it still tells before.
+async fn end(mut socket: Socket) -> String {
+    let ended = async {
+        loop {
+            match socket.next().await {
+                Item::Next(_) => {}
+                Item::End(refused) => break refused.expect("a reason").code,
+                Item::Gone => panic!("the connection is gone"),
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the stream ends")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_streams_end_by_themselves_when_the_right_to_them_does() {
+    let world = World::without_kafka().await;
+    world.migrate().await;
+    let mut all = world.start("all");
+    let client = all.client().await;
+    let company = Company::found(&world, &client, "lights").await;
+    let job = company.open_job().await;
+    let round = company.schedule(&job, "Wilma").await;
+    let other = company.schedule(&job, "Fred").await;
+    world.until_projected().await;
+
+    // Quiet streams: nothing happens in this interview any more.
+    let id = json!({ "id": round.id });
+    let board = opened(&company.interviewer, "subscription { liveBoard { cursor } }", json!({}));
+    let (board, watched) = (board.await, opened(&company.interviewer, EVENTS, id.clone()).await);
+    let guest = opened(&round.guest, EVENTS, id).await;
+    let other_guest = opened(&other.guest, EVENTS, json!({ "id": other.id })).await;
+
+    let document = "query($id: ID!) { interview(id: $id) { accesses { accessId } } }";
+    let accesses = company.hr.query(document, json!({ "id": round.id })).await;
+    let input = json!({
+        "interviewId": round.id, "accessId": text(&accesses, "/interview/accesses/0/accessId"),
+    });
+    company.hr.carry_out("revokeInterviewAccess", input, "interview { id }").await;
+    assert_eq!(end(guest).await, "INVALID_TOKEN");
+
+    let input = json!({ "memberId": company.interviewer_id });
+    company.admin.carry_out("deactivateMember", input, "member { id }").await;
+    assert_eq!(end(board).await, "INVALID_TOKEN");
+    assert_eq!(end(watched).await, "INVALID_TOKEN");
+
+    // Whose right stands goes on.
+    let mut other_guest = other_guest;
+    let input = json!({ "interviewId": other.id, "reason": "Fog." });
+    company.hr.carry_out("cancelInterview", input, "interview { id }").await;
+    loop {
+        match other_guest.next().await {
+            Item::Next(_) => {}
+            Item::End(refused) => panic!("{refused:?}"),
+            Item::Gone => panic!("the connection is gone"),
+        }
+        break;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_live_event_nests_is_shown_by_the_rights_of_its_time() {
+    let world = World::without_kafka().await;
+    world.migrate().await;
+    let mut all = world.start("all");
+    let client = all.client().await;
+    let company = Company::found(&world, &client, "lights").await;
+    let job = company.open_job().await;
+    let round = company.schedule(&job, "Wilma").await;
+
+    let document = "subscription { liveBoard { interview { status job { title } } } }";
+    let mut board = opened(&company.hr, document, json!({})).await;
+    round.begin(&company).await;
+    let shown = until_told(&mut board, "IN_PROGRESS").await;
+    assert_eq!(text(&shown, "/interview/job/title"), "Lighthouse keeper");
+
+    // An auditor sees interviews, too, but no jobs.
+    let viewer = company.hr.query("{ viewer { ... on MemberViewer { id } } }", json!({})).await;
+    let input = json!({ "memberId": text(&viewer, "/viewer/id"), "role": "AUDITOR" });
+    company.admin.carry_out("assignRole", input, "member { id }").await;
+    company.interviewer.carry_out("completeInterview", round.input(), "interview { id }").await;
+    let shown = until_told(&mut board, "COMPLETED").await;
+    assert_eq!(shown["interview"]["job"], Value::Null);
+}
+
+/// The first item that shows the interview so.
+async fn until_told(socket: &mut Socket, status: &str) -> Value {
+    loop {
+        match socket.next().await {
+            Item::Next(item) if item["interview"]["status"] == status => return item,
+            Item::Next(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
