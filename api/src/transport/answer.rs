@@ -67,6 +67,12 @@ impl Answer {
         }
     }
 
+    /// Whether there are no data because the operation's own field failed, and not one within it.
+    pub fn failed_at_root(&self) -> bool {
+        let nothing = self.data.as_ref().is_none_or(|data| *data == Value::Null);
+        nothing && !self.errors.is_empty() && self.errors.iter().all(|error| error.path.len() <= 1)
+    }
+
     /// Tells what the operation was priced at, in objects.
     pub fn cost(&mut self, requested: u64, allowed: u64) {
         let cost = value!({ "requested": requested, "allowed": allowed });

@@ -305,7 +305,12 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
                 let mut stream = stream?;
                 match AssertUnwindSafe(stream.next()).catch_unwind().await {
                     Ok(response) => {
-                        let answer = Answer::of(response?, &request_id);
+                        let mut answer = Answer::of(response?, &request_id);
+                        // The source itself refused or failed: no event was executed, and none
+                        // will be. What fails inside of one event does not end the rest.
+                        if answer.failed_at_root() {
+                            answer.data = None;
+                        }
                         let stream = if answer.data.is_none() { None } else { Some(stream) };
                         Some((answer, stream))
                     }

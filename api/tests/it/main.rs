@@ -96,6 +96,16 @@ fn page(first: Option<i32>) -> Page {
     Page { edges: (0..first.unwrap_or(20)).map(|_| Edge { node: Node }).collect() }
 }
 
+/// Something that can never be shown whole.
+struct Half;
+
+#[Object]
+impl Half {
+    async fn whole(&self) -> async_graphql::Result<i32> {
+        Err(Error::new("not whole").extend_with(|_, e| e.set("code", "FORBIDDEN")))
+    }
+}
+
 struct Query;
 
 #[Object]
@@ -180,6 +190,15 @@ impl Subscriptions {
         Err::<stream::Empty<i32>, _>(
             Error::new("not yours").extend_with(|_, e| e.set("code", "FORBIDDEN")),
         )
+    }
+
+    async fn breaking(&self) -> impl Stream<Item = async_graphql::Result<i32>> {
+        let gone = Error::new("gone").extend_with(|_, e| e.set("code", "FORBIDDEN"));
+        stream::iter([Ok(1), Err(gone)])
+    }
+
+    async fn halting(&self) -> impl Stream<Item = Half> {
+        stream::iter([Half, Half])
     }
 
     async fn panics(&self) -> impl Stream<Item = i32> {

@@ -185,18 +185,40 @@ async fn an_operation_that_cannot_run_is_an_error_message_and_frees_its_id() {
 async fn errors_of_resolvers_are_part_of_the_answer() {
     let server = Server::start().await;
     let mut socket = Socket::ready(&server, None).await;
-    for query in ["{ refused }", "subscription { closedToYou }"] {
-        socket.subscribe("a", query).await;
+    socket.subscribe("a", "{ refused }").await;
+    let message = socket.hear_json().await;
+    assert_eq!(message["type"], "next");
+    assert_eq!(message["payload"]["errors"][0]["extensions"]["code"], "FORBIDDEN");
+    assert_eq!(socket.hear_json().await["type"], "complete");
+    // What fails within one event is part of that event, and others follow.
+    socket.subscribe("a", "subscription { halting { whole } }").await;
+    for type_of_each in ["next", "next", "complete"] {
         let message = socket.hear_json().await;
-        assert_eq!(message["type"], "next", "{query}");
-        assert_eq!(message["payload"]["errors"][0]["extensions"]["code"], "FORBIDDEN");
-        assert_eq!(socket.hear_json().await["type"], "complete");
+        assert_eq!(message["type"], type_of_each, "{message}");
     }
     socket.subscribe("a", "subscription { panics }").await;
     assert_eq!(socket.hear_json().await["type"], "next");
     let message = socket.hear_json().await;
     assert_eq!(message["payload"][0]["extensions"]["code"], "INTERNAL_ERROR");
     assert_eq!(message["type"], "error");
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_refused_or_fails_is_an_error_message_and_frees_its_id() {
+    let server = Server::start().await;
+    let mut socket = Socket::ready(&server, None).await;
+    for _ in 0..2 {
+        socket.subscribe("a", "subscription { closedToYou }").await;
+        let message = socket.hear_json().await;
+        assert_eq!((&message["id"], &message["type"]), (&json!("a"), &json!("error")));
+        assert_eq!(message["payload"][0]["extensions"]["code"], "FORBIDDEN");
+    }
+    socket.subscribe("a", "subscription { breaking }").await;
+    assert_eq!(socket.hear_json().await["type"], "next");
+    let message = socket.hear_json().await;
+    assert_eq!((&message["id"], &message["type"]), (&json!("a"), &json!("error")));
+    socket.subscribe("a", "{ hello }").await;
+    assert_eq!(socket.hear_json().await["payload"]["data"]["hello"], "hello world");
 }
 
 #[tokio::test]
