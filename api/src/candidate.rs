@@ -677,7 +677,7 @@ impl CandidateMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The candidate.")] input: CreateCandidateInput,
     ) -> async_graphql::Result<CandidatePayload> {
-        answer(create(ctx, &input).await)
+        answer(ctx, create(ctx, &input).await)
     }
 
     /// Changes a candidate's profile as a whole.
@@ -693,7 +693,7 @@ impl CandidateMutation {
             source: input.source.clone(),
         };
         let command = Ok(candidate::Command::ChangeProfile { profile });
-        answer(change(ctx, &input, &input.candidate_id, command).await)
+        answer(ctx, change(ctx, &input, &input.candidate_id, command).await)
     }
 
     /// Gives a candidate into a member's hands, or out of all hands.
@@ -707,7 +707,7 @@ impl CandidateMutation {
                 Some(member_id) => candidate::Command::Assign { member_id },
                 None => candidate::Command::Unassign,
             });
-        answer(change(ctx, &input, &input.candidate_id, command).await)
+        answer(ctx, change(ctx, &input, &input.candidate_id, command).await)
     }
 
     /// Puts a note to a candidate's record.
@@ -717,7 +717,7 @@ impl CandidateMutation {
         #[graphql(desc = "The candidate and the note.")] input: AddCandidateNoteInput,
     ) -> async_graphql::Result<CandidatePayload> {
         let command = Ok(candidate::Command::AddNote { text: input.text.clone() });
-        answer(change(ctx, &input, &input.candidate_id, command).await)
+        answer(ctx, change(ctx, &input, &input.candidate_id, command).await)
     }
 
     /// Puts a candidate's record away; its e-mail address is free again. Nothing is erased by it.
@@ -727,7 +727,7 @@ impl CandidateMutation {
         #[graphql(desc = "The candidate.")] input: ArchiveCandidateInput,
     ) -> async_graphql::Result<CandidatePayload> {
         let command = Ok(candidate::Command::Archive);
-        answer(change(ctx, &input, &input.candidate_id, command).await)
+        answer(ctx, change(ctx, &input, &input.candidate_id, command).await)
     }
 
     /// Applies for a published job in a candidate's name.
@@ -736,7 +736,7 @@ impl CandidateMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The candidate and the job.")] input: SubmitApplicationInput,
     ) -> async_graphql::Result<ApplicationPayload> {
-        answer(submit(ctx, &input).await)
+        answer(ctx, submit(ctx, &input).await)
     }
 
     /// Moves an application one step along the pipeline.
@@ -747,7 +747,7 @@ impl CandidateMutation {
     ) -> async_graphql::Result<ApplicationPayload> {
         let (to, reason) = (input.status.into(), input.reason.clone());
         let command = application::Command::ChangeStatus { to, reason };
-        answer(move_on(ctx, &input, &input.application_id, command).await)
+        answer(ctx, move_on(ctx, &input, &input.application_id, command).await)
     }
 
     /// Takes an application back in the candidate's name.
@@ -757,7 +757,7 @@ impl CandidateMutation {
         #[graphql(desc = "The application.")] input: WithdrawApplicationInput,
     ) -> async_graphql::Result<ApplicationPayload> {
         let command = application::Command::Withdraw { reason: input.reason.clone() };
-        answer(move_on(ctx, &input, &input.application_id, command).await)
+        answer(ctx, move_on(ctx, &input, &input.application_id, command).await)
     }
 }
 

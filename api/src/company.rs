@@ -18,6 +18,7 @@ use crate::loaders::one;
 use crate::pagination::{connections, forward, wants_total};
 use crate::payload::{
     CompanyPayload, Done, InvitationPayload, MemberPayload, answer, entity, execute, shown,
+    user_error,
 };
 use crate::scope::Scoped;
 
@@ -426,7 +427,7 @@ fn session(
             token_type: None,
             expires_at: None,
             viewer: None,
-            errors: vec![error.into_user_error()],
+            errors: vec![user_error(ctx, error)],
         }),
         Err(error) => Err(error.into()),
     }
@@ -580,12 +581,12 @@ impl CompanyMutation {
     ) -> async_graphql::Result<CompanyPayload> {
         match register_company(ctx, &input).await {
             Ok((done, admin, token)) => {
-                let mut payload: CompanyPayload = answer(Ok(done))?;
+                let mut payload: CompanyPayload = answer(ctx, Ok(done))?;
                 payload.admin = admin;
                 payload.invitation_token = Some(token);
                 Ok(payload)
             }
-            Err(error) => answer(Err(error)),
+            Err(error) => answer(ctx, Err(error)),
         }
     }
 
@@ -597,11 +598,11 @@ impl CompanyMutation {
     ) -> async_graphql::Result<InvitationPayload> {
         match invite_member(ctx, &input).await {
             Ok((done, token)) => {
-                let mut payload: InvitationPayload = answer(Ok(done))?;
+                let mut payload: InvitationPayload = answer(ctx, Ok(done))?;
                 payload.invitation_token = Some(token);
                 Ok(payload)
             }
-            Err(error) => answer(Err(error)),
+            Err(error) => answer(ctx, Err(error)),
         }
     }
 
@@ -612,7 +613,10 @@ impl CompanyMutation {
         #[graphql(desc = "The member and the role.")] input: AssignRoleInput,
     ) -> async_graphql::Result<MemberPayload> {
         let role = input.role.into();
-        answer(change(ctx, &input, &input.member_id, member::Command::AssignRole { role }).await)
+        answer(
+            ctx,
+            change(ctx, &input, &input.member_id, member::Command::AssignRole { role }).await,
+        )
     }
 
     /// Takes all rights from a member; sessions and streams end within a second.
@@ -621,7 +625,7 @@ impl CompanyMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The member.")] input: DeactivateMemberInput,
     ) -> async_graphql::Result<MemberPayload> {
-        answer(change(ctx, &input, &input.member_id, member::Command::Deactivate).await)
+        answer(ctx, change(ctx, &input, &input.member_id, member::Command::Deactivate).await)
     }
 
     /// Gives a deactivated member the rights back.
@@ -630,7 +634,7 @@ impl CompanyMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The member.")] input: ReactivateMemberInput,
     ) -> async_graphql::Result<MemberPayload> {
-        answer(change(ctx, &input, &input.member_id, member::Command::Reactivate).await)
+        answer(ctx, change(ctx, &input, &input.member_id, member::Command::Reactivate).await)
     }
 }
 

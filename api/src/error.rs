@@ -8,10 +8,10 @@
 //! kind, status, requestId, timestamp, retryAfter}`. A query or a subscription has no payload, so
 //! that all its errors are top-level.
 
-use async_graphql::{Error, ErrorExtensionValues, SimpleObject, Value};
+use async_graphql::{Error, ErrorExtensionValues, Name, SimpleObject, Value};
 use commands::{CommandError, FileError};
+use domain::claims::Kind as Claim;
 use domain::codes::{self, Entry, Kind};
-use domain::ids::InvalidId;
 use domain::values::Invalid;
 use domain::{PublicCode, account, application, candidate, company, interview, job, member};
 use domain::{observation, resume, verdict};
@@ -42,8 +42,8 @@ pub struct UserError {
     pub code: String,
     /// What is wrong, in English, for people.
     pub message: String,
-    /// Where in the arguments it is wrong, from `input` to the field's name; only `input` where no
-    /// single field is to blame.
+    /// Where in the arguments it is wrong, such as `["input", "profile", "email"]`; items of lists go
+    /// by their place, 0, 1, 2 …. It ends where no single field further down is to blame.
     pub path: Vec<String>,
 }
 
@@ -67,12 +67,6 @@ impl ApiError {
     pub fn invalid(field: &'static str, why: impl Into<String>) -> Self {
         let message = format!("{field}: {}", why.into());
         Self { code: "VALIDATION_FAILED", message, field: Some(field) }
-    }
-
-    /// An id that is of another kind or no id at all.
-    #[must_use]
-    pub fn invalid_id(field: &'static str, error: &InvalidId) -> Self {
-        Self::invalid(field, error.to_string())
     }
 
     /// There is nothing of that id that the caller could know of; the code says of what kind.
@@ -127,10 +121,11 @@ impl ApiError {
         matches!(entry(self.code).kind, Kind::ValidationFailed | Kind::Conflict)
     }
 
-    /// The error as it stands in a payload.
+    /// The error as it stands in a payload, with its place in the arguments that were given.
     #[must_use]
-    pub fn into_user_error(self) -> UserError {
-        let path = std::iter::once("input").chain(self.field).map(str::to_owned).collect();
+    pub fn into_user_error(self, given: &[(Name, Value)]) -> UserError {
+        let path = self.field.and_then(|field| path_to(field, given));
+        let path = path.unwrap_or_else(|| vec!["input".to_owned()]);
         UserError { code: self.code.to_owned(), message: self.message, path }
     }
 
@@ -160,6 +155,44 @@ fn retry_after_s(entry: &Entry) -> Option<u32> {
     }
 }
 
+/// Where the arguments have a field of this name. Rules know fields by their names only: of several,
+/// the one that lies highest is meant, and of several equally high, what they lie in together.
+fn path_to(field: &str, given: &[(Name, Value)]) -> Option<Vec<String>> {
+    let mut found = vec![];
+    for (name, value) in given {
+        collect(field, value, vec![name.to_string()], &mut found);
+    }
+    let height = found.iter().map(Vec::len).min()?;
+    let mut highest = found.into_iter().filter(|path| path.len() == height);
+    let first = highest.next()?;
+    Some(highest.fold(first, |common, other| {
+        let same = common.iter().zip(&other).take_while(|(a, b)| a == b).count();
+        common[..same].to_vec()
+    }))
+}
+
+fn collect(field: &str, value: &Value, at: Vec<String>, found: &mut Vec<Vec<String>>) {
+    let within = |segment: &str| at.iter().cloned().chain([segment.to_owned()]).collect();
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let path: Vec<String> = within(name);
+                if name == field {
+                    found.push(path);
+                } else {
+                    collect(field, value, path, found);
+                }
+            }
+        }
+        Value::List(items) => {
+            for (n, item) in items.iter().enumerate() {
+                collect(field, item, within(&n.to_string()), found);
+            }
+        }
+        _ => {}
+    }
+}
+
 fn entry(code: &str) -> &'static Entry {
     codes::find(code).unwrap_or(INTERNAL)
 }
@@ -183,8 +216,8 @@ impl From<CommandError> for ApiError {
             CommandError::Refused(refusal) => field_of(refusal.as_ref()),
             CommandError::VersionConflict { .. } => Some("expectedVersion"),
             CommandError::CommandIdReused => Some("commandId"),
+            CommandError::Taken { kind } => Some(of_claim(*kind)),
             CommandError::Forbidden
-            | CommandError::Taken { .. }
             | CommandError::SubjectErased
             | CommandError::TooLarge
             | CommandError::NewerHistory
@@ -194,6 +227,17 @@ impl From<CommandError> for ApiError {
             | CommandError::Unreadable => None,
         };
         Self { code, message, field }
+    }
+}
+
+/// The field whose value must be unique.
+fn of_claim(kind: Claim) -> &'static str {
+    match kind {
+        Claim::AccountEmail | Claim::MemberEmail | Claim::CandidateEmail => "email",
+        Claim::CompanyDomain => "domain",
+        Claim::OpenApplication => "jobId",
+        Claim::RoundNumber => "roundNumber",
+        Claim::VerdictOfInterview => "interviewId",
     }
 }
 
@@ -209,7 +253,23 @@ fn field_of(refusal: &(dyn PublicCode + Send + Sync + 'static)) -> Option<&'stat
     }
     of!(account, application, candidate, company, interview, job, member);
     of!(observation, resume, verdict);
-    None
+    Some(match refusal.code() {
+        "INT_NEEDS_INTERVIEWER" | "INT_NO_INTERVIEWER_WANTED" => "interviewerId",
+        "INT_NOT_RESTARTABLE" => "restartOf",
+        "INT_NEEDS_REASON" => "reason",
+        "INT_QUESTION_CLOSED" | "INT_ALREADY_ANSWERED" => "questionId",
+        "JOB_NO_SUCH_MANAGER" => "hiringManagerId",
+        "JOB_UNKNOWN_DIMENSION" => "dimensions",
+        "MEMBER_PLATFORM_ROLE" => "role",
+        "APPLICATION_ILLEGAL_MOVE" => "status",
+        "VERDICT_NO_EVIDENCE"
+        | "VERDICT_FOREIGN_EVIDENCE"
+        | "VERDICT_MISPLACED_EVIDENCE"
+        | "VERDICT_WRONG_DIMENSION"
+        | "VERDICT_NOTHING_SCORED"
+        | "VERDICT_WRONG_SCORES" => "scores",
+        _ => return None,
+    })
 }
 
 impl From<Invalid> for ApiError {
@@ -275,7 +335,8 @@ impl From<FileError> for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use domain::ids::{MemberId, QuestionId};
+    use async_graphql::value;
+    use domain::ids::MemberId;
     use uuid::Uuid;
 
     use super::*;
@@ -307,22 +368,41 @@ mod tests {
         assert!(!top_level.iter().any(ApiError::is_of_input), "{top_level:?}");
     }
 
-    #[test]
-    fn an_error_in_a_payload_names_the_field_that_is_wrong() {
-        let invalid = Invalid { field: "weight", why: "must be between 1 and 100".into() };
-        let error = refused(job::Refusal::Invalid(invalid)).into_user_error();
-        assert_eq!(error.code, "VALIDATION_FAILED");
-        assert_eq!(error.path, ["input", "weight"]);
-        assert_eq!(error.message, "weight: must be between 1 and 100");
-        let error = refused(job::Refusal::NotReady).into_user_error();
-        assert_eq!(error.path, ["input"]);
+    fn path(error: ApiError, input: Value) -> Vec<String> {
+        error.into_user_error(&[(Name::new("input"), input)]).path
     }
 
     #[test]
-    fn a_bad_id_says_which_kind_of_id_is_asked_for() {
-        let error = "intv_7".parse::<QuestionId>().map_err(|e| ApiError::invalid_id("id", &e));
-        let error = error.expect_err("another kind");
-        assert_eq!(error.message(), "id: not an id of kind ques");
+    fn an_error_in_a_payload_names_the_path_to_the_field_that_is_wrong() {
+        let invalid =
+            |field| refused(candidate::Refusal::Invalid(Invalid { field, why: "is wrong".into() }));
+        let input = value!({
+            "email": "other@mail.example",
+            "profile": { "phone": "7", "fullName": "Mira" },
+            "dimensions": [{ "weight": 1, "key": "a" }, { "weight": 200, "key": "b" }],
+            "one": [{ "share": 1 }],
+        });
+        let path = |field| path(invalid(field), input.clone());
+        assert_eq!(path("phone"), ["input", "profile", "phone"]);
+        assert_eq!(path("email"), ["input", "email"]);
+        assert_eq!(path("share"), ["input", "one", "0", "share"]);
+        assert_eq!(path("weight"), ["input", "dimensions"], "either may be meant");
+        assert_eq!(path("notGiven"), ["input"]);
+        let error = invalid("email").into_user_error(&[]);
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("VALIDATION_FAILED", "email: is wrong")
+        );
+    }
+
+    #[test]
+    fn refusals_that_blame_one_field_name_it() {
+        let input = || value!({ "round": { "new": { "interviewerId": "memb_7", "email": "a" } } });
+        let error = refused(interview::Refusal::NeedsInterviewer);
+        assert_eq!(path(error, input()), ["input", "round", "new", "interviewerId"]);
+        let error = CommandError::Taken { kind: Claim::CandidateEmail };
+        assert_eq!(path(error.into(), input()), ["input", "round", "new", "email"]);
+        assert_eq!(path(refused(job::Refusal::NotReady), input()), ["input"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::ApiState;
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::inputs;
 use crate::payload::token;
 use crate::scope::view;
 use crate::transport::{RequestId, bearer_of};
@@ -120,8 +121,7 @@ impl Form {
                     command_id = Some(id);
                 }
                 Some("candidateId") => {
-                    let id = text(field).await?.trim().parse();
-                    let id = id.map_err(|error| ApiError::invalid_id("candidateId", &error))?;
+                    let id = inputs::id("candidateId", &text(field).await?.trim().into())?;
                     candidate = Some(id);
                 }
                 Some("file") => {

@@ -97,12 +97,22 @@ fn sorted(value: &Value) -> serde_json::Value {
     }
 }
 
-/// Reads an id of one kind.
+/// Reads an id of one kind. What is no id, or one of another kind, names nothing, and is answered like
+/// an id that names nothing: it becomes the nil id, which no record has.
 ///
 /// # Errors
-/// `VALIDATION_FAILED`, naming the argument or the input's field.
+/// `VALIDATION_FAILED` for a kind of which there is no nil id.
 pub fn id<T: FromStr<Err = InvalidId>>(field: &'static str, id: &ID) -> Result<T, ApiError> {
-    id.as_str().parse().map_err(|error| ApiError::invalid_id(field, &error))
+    read_id(id.as_str()).map_err(|error| ApiError::invalid(field, error.to_string()))
+}
+
+/// See [`id`].
+///
+/// # Errors
+/// For a kind of which there is no nil id.
+pub fn read_id<T: FromStr<Err = InvalidId>>(text: &str) -> Result<T, InvalidId> {
+    let nil = |InvalidId { prefix }| format!("{prefix}_{}", Uuid::nil().simple()).parse();
+    text.parse().or_else(nil)
 }
 
 /// Reads an id that may be left out.
@@ -196,6 +206,16 @@ mod tests {
         };
         assert_ne!(canonical(&other), canonical(&example));
         assert_eq!(order(&other).expect("an order").expected_version, None);
+    }
+
+    #[test]
+    fn what_is_no_id_names_nothing() {
+        let nil = domain::ids::JobId(Uuid::nil());
+        for text in ["", "7", "jobd_7", "intv_00000000000000000000000000000007"] {
+            assert_eq!(read_id(text), Ok(nil), "{text}");
+        }
+        let seven = domain::ids::JobId(Uuid::from_u128(7));
+        assert_eq!(read_id(&seven.to_string()), Ok(seven));
     }
 
     #[test]

@@ -495,7 +495,7 @@ impl JobMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The job.")] input: CreateJobInput,
     ) -> async_graphql::Result<JobPayload> {
-        answer(create(ctx, &input).await)
+        answer(ctx, create(ctx, &input).await)
     }
 
     /// Describes a job anew.
@@ -512,7 +512,7 @@ impl JobMutation {
             text: input.description.clone(),
         };
         let command = job::Command::Describe { description };
-        answer(change(ctx, &input, &input.job_id, Ok(command)).await)
+        answer(ctx, change(ctx, &input, &input.job_id, Ok(command)).await)
     }
 
     /// Adds a question. Set the rubric first, if the question measures its dimensions.
@@ -523,11 +523,11 @@ impl JobMutation {
     ) -> async_graphql::Result<QuestionPayload> {
         match add_question(ctx, &input).await {
             Ok((done, question_id)) => {
-                let mut payload: QuestionPayload = answer(Ok(done))?;
+                let mut payload: QuestionPayload = answer(ctx, Ok(done))?;
                 payload.question_id = Some(question_id.to_string().into());
                 Ok(payload)
             }
-            Err(error) => answer(Err(error)),
+            Err(error) => answer(ctx, Err(error)),
         }
     }
 
@@ -539,7 +539,7 @@ impl JobMutation {
     ) -> async_graphql::Result<JobPayload> {
         let command = id("questionId", &input.question_id)
             .map(|question_id| job::Command::RemoveQuestion { question_id });
-        answer(change(ctx, &input, &input.job_id, command).await)
+        answer(ctx, change(ctx, &input, &input.job_id, command).await)
     }
 
     /// Sets the next version of the rubric. Interviews made before keep theirs.
@@ -556,7 +556,7 @@ impl JobMutation {
         let command = dimensions
             .collect::<Result<_, ApiError>>()
             .map(|dimensions| job::Command::SetRubric { dimensions });
-        answer(change(ctx, &input, &input.job_id, command).await)
+        answer(ctx, change(ctx, &input, &input.job_id, command).await)
     }
 
     /// Sets how interviews run.
@@ -567,7 +567,7 @@ impl JobMutation {
     ) -> async_graphql::Result<JobPayload> {
         let command = conversation(&input)
             .map(|conversation| job::Command::ConfigureInterviewing { conversation });
-        answer(change(ctx, &input, &input.job_id, command).await)
+        answer(ctx, change(ctx, &input, &input.job_id, command).await)
     }
 
     /// Opens a job for candidates. It needs a rubric and at least one question.
@@ -576,7 +576,7 @@ impl JobMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The job.")] input: PublishJobInput,
     ) -> async_graphql::Result<JobPayload> {
-        answer(change(ctx, &input, &input.job_id, Ok(job::Command::Publish)).await)
+        answer(ctx, change(ctx, &input, &input.job_id, Ok(job::Command::Publish)).await)
     }
 
     /// Closes a job: it takes no more candidates and no changes.
@@ -585,7 +585,7 @@ impl JobMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The job.")] input: CloseJobInput,
     ) -> async_graphql::Result<JobPayload> {
-        answer(change(ctx, &input, &input.job_id, Ok(job::Command::Close)).await)
+        answer(ctx, change(ctx, &input, &input.job_id, Ok(job::Command::Close)).await)
     }
 }
 

@@ -19,6 +19,7 @@ mod loaders;
 mod observation;
 mod pagination;
 mod payload;
+mod scalars;
 pub mod schema;
 mod scope;
 pub mod transport;

@@ -35,12 +35,21 @@ pub type Done<T> = (Option<T>, Receipt);
 ///
 /// # Errors
 /// See [`crate::error`].
-pub fn answer<P: Payload>(result: Result<Done<P::Node>, ApiError>) -> async_graphql::Result<P> {
+pub fn answer<P: Payload>(
+    ctx: &Context<'_>,
+    result: Result<Done<P::Node>, ApiError>,
+) -> async_graphql::Result<P> {
     match result {
         Ok((node, receipt)) => Ok(P::done(node, &receipt)),
-        Err(error) if error.is_of_input() => Ok(P::refused(error.into_user_error())),
+        Err(error) if error.is_of_input() => Ok(P::refused(user_error(ctx, error))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The error as it stands in the payload of the mutation that is resolved.
+#[must_use]
+pub fn user_error(ctx: &Context<'_>, error: ApiError) -> UserError {
+    error.into_user_error(&ctx.field().arguments().unwrap_or_default())
 }
 
 /// Carries out the command that an input stands for.

@@ -24,6 +24,7 @@ use crate::interview::mutation::InterviewMutation;
 use crate::interview::query::InterviewQuery;
 use crate::job::{Job, JobMutation, JobQuery};
 use crate::observation::ObservationQuery;
+use crate::scalars::Judged;
 use crate::scope::Scoped;
 use crate::verdict::{Verdict, VerdictMutation, VerdictQuery};
 
@@ -191,6 +192,7 @@ pub fn sdl() -> String {
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscriptions> {
     Schema::build(Query::default(), Mutation::default(), Subscriptions::default())
         .register_output_type::<InterviewEvent>()
+        .register_input_type::<Judged>()
         // A stranger learns nothing of the schema from a misspelt field.
         .disable_suggestions()
 }
@@ -251,6 +253,30 @@ mod tests {
     #[test]
     fn a_frontend_developer_can_work_from_the_schema_alone() {
         assert_eq!(undescribed(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_value_that_is_no_uuid_or_date_is_told_with_its_place() {
+        let schema = builder().finish();
+        for (document, place, kind) in [
+            (
+                r#"mutation { closeJob(input: { jobId: "a", commandId: "7" }) { version } }"#,
+                "input.commandId",
+                "UUID",
+            ),
+            (
+                r#"{ interview(id: "a", asOf: { time: "2026-02-30T00:00:00Z" }) { id } }"#,
+                "asOf.time",
+                "DateTime",
+            ),
+        ] {
+            let answer = schema.execute(document).await;
+            let message = &answer.errors[0].message;
+            let expected =
+                format!("Invalid value for argument \"{place}\", expected type \"{kind}\"");
+            assert_eq!(*message, expected);
+            assert!(answer.errors[0].path.is_empty(), "nothing was executed");
+        }
     }
 
     #[test]

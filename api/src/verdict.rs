@@ -595,7 +595,7 @@ impl VerdictMutation {
         #[graphql(desc = "The verdict and the decision.")] input: SignVerdictInput,
     ) -> async_graphql::Result<VerdictPayload> {
         let command = signature(&input).map(|signature| Command::Sign { signature });
-        answer(change(ctx, &input, &input.verdict_id, command).await)
+        answer(ctx, change(ctx, &input, &input.verdict_id, command).await)
     }
 
     /// Asks for the AI side's assessment to be made again.
@@ -604,7 +604,7 @@ impl VerdictMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The verdict.")] input: RestartAssessmentInput,
     ) -> async_graphql::Result<VerdictPayload> {
-        answer(change(ctx, &input, &input.verdict_id, Ok(Command::RestartAssessment)).await)
+        answer(ctx, change(ctx, &input, &input.verdict_id, Ok(Command::RestartAssessment)).await)
     }
 }
 

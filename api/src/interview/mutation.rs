@@ -283,7 +283,7 @@ impl InterviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The round.")] input: PlanInterviewInput,
     ) -> async_graphql::Result<InterviewPayload> {
-        answer(plan(ctx, &input).await)
+        answer(ctx, plan(ctx, &input).await)
     }
 
     /// Gives a round its time: one planned before, or a new one.
@@ -292,7 +292,7 @@ impl InterviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The round and its time.")] input: ScheduleInterviewInput,
     ) -> async_graphql::Result<InterviewPayload> {
-        answer(schedule(ctx, &input).await)
+        answer(ctx, schedule(ctx, &input).await)
     }
 
     /// Gives a round another time, also after nobody came.
@@ -304,7 +304,7 @@ impl InterviewMutation {
         let command = number("durationMinutes", input.duration_minutes).map(|duration_minutes| {
             Command::Reschedule { at: input.scheduled_at, duration_minutes }
         });
-        answer(change(ctx, &input, &input.interview_id, command).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, command).await)
     }
 
     /// Says who conducts a round.
@@ -315,7 +315,7 @@ impl InterviewMutation {
     ) -> async_graphql::Result<InterviewPayload> {
         let command = id("memberId", &input.member_id)
             .map(|member_id| Command::AssignInterviewer { member_id });
-        answer(change(ctx, &input, &input.interview_id, command).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, command).await)
     }
 
     /// Does not hold a round, or breaks it off, which needs a reason.
@@ -325,7 +325,7 @@ impl InterviewMutation {
         #[graphql(desc = "The interview.")] input: CancelInterviewInput,
     ) -> async_graphql::Result<InterviewPayload> {
         let command = Ok(Command::Cancel { reason: input.reason.clone() });
-        answer(change(ctx, &input, &input.interview_id, command).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, command).await)
     }
 
     /// Records that the candidate did not come. Not before the round was to begin.
@@ -334,7 +334,7 @@ impl InterviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The interview.")] input: MarkNoShowInput,
     ) -> async_graphql::Result<InterviewPayload> {
-        answer(change(ctx, &input, &input.interview_id, Ok(Command::MarkNoShow)).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, Ok(Command::MarkNoShow)).await)
     }
 
     /// Makes an access token for the candidate. It is shown once, and a repeat of the same command
@@ -346,12 +346,12 @@ impl InterviewMutation {
     ) -> async_graphql::Result<InterviewAccessPayload> {
         match issue_access(ctx, &input).await {
             Ok((done, access_id, token)) => {
-                let mut payload: InterviewAccessPayload = answer(Ok(done))?;
+                let mut payload: InterviewAccessPayload = answer(ctx, Ok(done))?;
                 payload.access_id = Some(access_id);
                 payload.access_token = Some(token);
                 Ok(payload)
             }
-            Err(error) => answer(Err(error)),
+            Err(error) => answer(ctx, Err(error)),
         }
     }
 
@@ -362,7 +362,7 @@ impl InterviewMutation {
         #[graphql(desc = "The interview and the access.")] input: RevokeInterviewAccessInput,
     ) -> async_graphql::Result<InterviewPayload> {
         let command = Ok(Command::RevokeAccess { access_id: input.access_id });
-        answer(change(ctx, &input, &input.interview_id, command).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, command).await)
     }
 
     /// Records the candidate's consent. Only the candidate can give it.
@@ -373,7 +373,7 @@ impl InterviewMutation {
     ) -> async_graphql::Result<InterviewPayload> {
         let purposes = input.purposes.iter().map(|purpose| (*purpose).into()).collect();
         let command = Ok(Command::GiveConsent { purposes });
-        answer(change(ctx, &input, &input.interview_id, command).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, command).await)
     }
 
     /// Takes the candidate's consent back. AI stops at once; a round led by a person goes on.
@@ -382,7 +382,7 @@ impl InterviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The interview.")] input: WithdrawConsentInput,
     ) -> async_graphql::Result<InterviewPayload> {
-        answer(change(ctx, &input, &input.interview_id, Ok(Command::WithdrawConsent)).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, Ok(Command::WithdrawConsent)).await)
     }
 
     /// Comes to an interview: with an interview's access token as the candidate, else as the
@@ -393,7 +393,7 @@ impl InterviewMutation {
         #[graphql(desc = "The interview.")] input: JoinInterviewInput,
     ) -> async_graphql::Result<InterviewPayload> {
         let command = party(ctx).map(|party| Command::Join { party });
-        answer(change(ctx, &input, &input.interview_id, command).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, command).await)
     }
 
     /// Goes from an interview; see `joinInterview`.
@@ -403,7 +403,7 @@ impl InterviewMutation {
         #[graphql(desc = "The interview.")] input: LeaveInterviewInput,
     ) -> async_graphql::Result<InterviewPayload> {
         let command = party(ctx).map(|party| Command::Leave { party });
-        answer(change(ctx, &input, &input.interview_id, command).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, command).await)
     }
 
     /// Begins the conversation. A round conducted by AI needs the candidate's consent.
@@ -412,7 +412,7 @@ impl InterviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The interview.")] input: StartInterviewInput,
     ) -> async_graphql::Result<InterviewPayload> {
-        answer(change(ctx, &input, &input.interview_id, Ok(Command::Start)).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, Ok(Command::Start)).await)
     }
 
     /// Asks a question, as a person. One question is open at a time.
@@ -423,11 +423,11 @@ impl InterviewMutation {
     ) -> async_graphql::Result<AskedPayload> {
         match ask(ctx, &input).await {
             Ok((done, question_id)) => {
-                let mut payload: AskedPayload = answer(Ok(done))?;
+                let mut payload: AskedPayload = answer(ctx, Ok(done))?;
                 payload.question_id = Some(question_id.to_string().into());
                 Ok(payload)
             }
-            Err(error) => answer(Err(error)),
+            Err(error) => answer(ctx, Err(error)),
         }
     }
 
@@ -439,11 +439,11 @@ impl InterviewMutation {
     ) -> async_graphql::Result<AnsweredPayload> {
         match submit_answer(ctx, &input).await {
             Ok((done, answer_id)) => {
-                let mut payload: AnsweredPayload = answer(Ok(done))?;
+                let mut payload: AnsweredPayload = answer(ctx, Ok(done))?;
                 payload.answer_id = Some(answer_id.to_string().into());
                 Ok(payload)
             }
-            Err(error) => answer(Err(error)),
+            Err(error) => answer(ctx, Err(error)),
         }
     }
 
@@ -453,7 +453,7 @@ impl InterviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The interview.")] input: CompleteInterviewInput,
     ) -> async_graphql::Result<InterviewPayload> {
-        answer(change(ctx, &input, &input.interview_id, Ok(Command::Complete)).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, Ok(Command::Complete)).await)
     }
 
     /// Puts an interviewer's note to a round. Candidates never see it.
@@ -463,7 +463,7 @@ impl InterviewMutation {
         #[graphql(desc = "The interview and the note.")] input: AddInterviewNoteInput,
     ) -> async_graphql::Result<InterviewPayload> {
         let command = Ok(Command::AddNote { text: input.text.clone() });
-        answer(change(ctx, &input, &input.interview_id, command).await)
+        answer(ctx, change(ctx, &input, &input.interview_id, command).await)
     }
 }
 

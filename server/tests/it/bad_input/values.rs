@@ -123,11 +123,57 @@ async fn values_that_cannot_be_are_refused() {
     let id = json!({ "id": round.id });
     stage.ask(&ours.auditor, as_of, id, &["VALIDATION_FAILED"]).await;
 
-    let id = json!({ "id": "intv_7" });
-    let document = "query($id: ID!) { interview(id: $id) { id } }";
-    stage.ask(hr, document, id, &["VALIDATION_FAILED"]).await;
-    let id = json!({ "id": stage.job });
-    stage.ask(hr, document, id, &["VALIDATION_FAILED"]).await;
+    stage.lived();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_none_is_answered_like_one_that_names_nothing() {
+    let stage = Stage::set().await;
+    let hr = &stage.ours.hr;
+    let unknown = super::absent(&stage.job.replace("jobd", "intv"));
+    for malformed in ["intv_7", "", "\u{1F4A1}", stage.job.as_str()] {
+        let document = "query($id: ID!) { interview(id: $id) { id } }";
+        let ask = async |id: &str| {
+            let answer = hr.try_ask(document, &json!({ "id": id })).await.expect("an answer");
+            answer.map_err(|refused| (refused.code, refused.message))
+        };
+        assert_eq!(ask(malformed).await, ask(&unknown).await);
+        let order = async |id: &str| {
+            let input = json!({ "interviewId": id, "reason": "Fog." });
+            let refused = hr.order("cancelInterview", input, "version").await.expect_err("refused");
+            (refused.code, refused.message, refused.in_payload)
+        };
+        assert_eq!(order(malformed).await, order(&unknown).await);
+        let apply = async |id: &str| {
+            let person = json!({ "candidateId": id, "jobId": stage.job });
+            let refused = hr.order("submitApplication", person, "version").await;
+            refused.expect_err("refused").code
+        };
+        let unknown = super::absent(&stage.job.replace("jobd", "cand"));
+        assert_eq!(apply(malformed).await, apply(&unknown).await);
+    }
+    stage.lived();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_a_payload_says_where_in_the_input_it_lies() {
+    let stage = Stage::set().await;
+    let (ours, hr) = (&stage.ours, &stage.ours.hr);
+    let path = async |mutation: &str, input: serde_json::Value| {
+        let input = crate::client::with_id(input);
+        let body = json!({ "query": document(mutation, ""), "variables": { "input": input } });
+        let (_, answer) = hr.send_bytes(body.to_string().into()).await.expect("an answer");
+        answer["data"][mutation]["errors"][0]["path"].clone()
+    };
+    let application = ours.apply(&stage.job, "Noor").await;
+    let mut input = ours.round(&application, now());
+    input["round"]["new"]["interviewerId"] = json!(null);
+    let found = path("scheduleInterview", input).await;
+    assert_eq!(found, json!(["input", "round", "new", "interviewerId"]));
+    let input = ours.round(&application, now() + days(100_000));
+    assert_eq!(path("scheduleInterview", input).await, json!(["input", "scheduledAt"]));
+    let taken = json!({ "fullName": "Noor Stone", "email": "noor@mail.example" });
+    assert_eq!(path("createCandidate", taken).await, json!(["input", "email"]));
     stage.lived();
 }
 
