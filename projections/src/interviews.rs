@@ -289,7 +289,11 @@ impl Projector for Interviews {
                 row.candidate_present = false;
                 row.interviewer_present = false;
             }
-            InterviewerAssigned { member_id } => row.interviewer_id = Some(*member_id),
+            InterviewerAssigned { member_id } => {
+                row.interviewer_id = Some(*member_id);
+                // Who was there is not who is awaited now.
+                row.moved(Party::Interviewer, false);
+            }
             AccessIssued { access_id, expires_at, .. } => row.accesses.push(Access {
                 access_id: *access_id,
                 issued_at: now,

@@ -224,6 +224,8 @@ impl Interview {
                 if let Some(round) = &mut self.round {
                     round.interviewer_id = Some(*member_id);
                 }
+                // Who was there is not who is awaited now.
+                self.attend(Party::Interviewer, false);
             }
             Event::AccessIssued { access_id, token_hash, expires_at } => {
                 self.accesses.push(Access {
@@ -320,11 +322,15 @@ impl Interview {
     }
 
     fn moved(&mut self, party: Party, present: bool, at: DateTime<Utc>) {
+        self.last_activity = Some(at);
+        self.attend(party, present);
+    }
+
+    fn attend(&mut self, party: Party, present: bool) {
         match party {
             Party::Candidate => self.candidate_present = present,
             Party::Interviewer => self.interviewer_present = present,
         }
-        self.last_activity = Some(at);
         let with_person = self.round.as_ref().is_some_and(|r| r.mode != Mode::AiConducted);
         let before_start = matches!(
             self.status,

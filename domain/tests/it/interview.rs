@@ -260,7 +260,7 @@ abandon                 001       no       no       no       no    ABAND      00
 cancel                  001     CANC     CANC     CANC     CANC     CANC      003        =     CANC       no
 cancel, no reason       001     CANC     CANC     CANC     CANC   reason      003        =     CANC       no
 mark no-show            001       no  NO_SHOW  NO_SHOW  NO_SHOW       no      003       no        =       no
-assign interviewer      001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG      003       no  NO_SHOW       no
+assign interviewer      001     PLAN    SCHED    SCHED   W_INTV  IN_PROG      003       no  NO_SHOW       no
 issue access            001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG      003       no  NO_SHOW       no
 use access              001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG      002      002  NO_SHOW      002
 revoke access           001     PLAN    SCHED   W_CAND   W_INTV  IN_PROG    COMPL     CANC  NO_SHOW    ABAND
@@ -315,6 +315,22 @@ change difficulty       001       no       no  IN_PROG      003       no       n
 add note                001     PLAN    SCHED  IN_PROG    COMPL     CANC  NO_SHOW    ABAND
 ",
     );
+}
+
+#[test]
+fn a_new_interviewer_is_not_there_because_the_former_one_was() {
+    let waiting = history(Some(Status::WaitingForCandidate), Mode::HumanOnly);
+    let reassigned = waiting.into_iter().chain([Event::InterviewerAssigned { member_id: BO }]);
+    let reassigned: Vec<_> = reassigned.collect();
+    let now = given::<Interview>(noon(), &mira(), reassigned.clone()).facts(facts());
+    assert_eq!(now.state().status(), Some(Status::Scheduled));
+    // The candidate alone does not start it; the new interviewer does.
+    now.when(Command::Join { party: Party::Candidate }).then([candidate_joined()]);
+    let both = reassigned.into_iter().chain([candidate_joined()]);
+    let both = given::<Interview>(noon(), &bo(), both).facts(facts());
+    assert_eq!(both.state().status(), Some(Status::WaitingForInterviewer));
+    both.when(Command::Join { party: Party::Interviewer })
+        .then([interviewer_joined(), Event::Started {}]);
 }
 
 #[test]
