@@ -147,13 +147,22 @@ impl Deadlines for PostgresDeadlines {
     }
 
     async fn done(&self, deadline: &Deadline) -> Result<(), DeadlineError> {
-        sqlx::query("delete from deadline where deadline_id = $1 and due_at = $2")
-            .bind(deadline.id)
-            .bind(deadline.due_at)
-            .execute(&self.0)
-            .await
-            .map_err(unreachable)
-            .map(drop)
+        sqlx::query(
+            "delete from deadline where company_id = $1 and category = $2 and stream_id = $3
+                and kind = $4 and detail is not distinct from $5
+                and deadline_id = $6 and due_at = $7",
+        )
+        .bind(deadline.stream.company.0)
+        .bind(deadline.stream.aggregate.as_ref())
+        .bind(deadline.stream.id)
+        .bind(&deadline.kind)
+        .bind(deadline.detail)
+        .bind(deadline.id)
+        .bind(deadline.due_at)
+        .execute(&self.0)
+        .await
+        .map_err(unreachable)
+        .map(drop)
     }
 }
 
@@ -199,7 +208,12 @@ impl Deadlines for MemoryDeadlines {
     }
 
     async fn done(&self, deadline: &Deadline) -> Result<(), DeadlineError> {
-        self.with(|all| all.retain(|_, d| d.id != deadline.id || d.due_at != deadline.due_at));
+        let key = (deadline.stream.clone(), deadline.kind.clone(), deadline.detail);
+        self.with(|all| {
+            if all.get(&key).is_some_and(|d| d.id == deadline.id && d.due_at == deadline.due_at) {
+                all.remove(&key);
+            }
+        });
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
 mod chaos;
 mod contract;
 mod database;
+mod deadlines;
 mod ledger;
 mod outage;
 mod postgres;
