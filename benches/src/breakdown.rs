@@ -158,11 +158,11 @@ pub async fn run(
          | system | command | reading | keys | appending | all else | together | WAL bytes |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
-    for (name, warm_aggregates) in [("cold", 0), ("warm", 100_000)] {
+    for (name, warm_bytes) in [("cold", 0), ("warm", 256 * 1024 * 1024)] {
         let spent = Arc::new(Spent::default());
         let store = Timed { inner: Arc::clone(&parts.store), spent: Arc::clone(&spent) };
         let vault = Timed { inner: Arc::clone(&parts.vault), spent: Arc::clone(&spent) };
-        let bus = parts.bus_on(Arc::new(store), Arc::new(vault), warm_aggregates);
+        let bus = parts.bus_on(Arc::new(store), Arc::new(vault), warm_bytes);
         let system = BusSystem::new("bus", bus);
         let [first, later] = sums(&system, &spent, &mut connection, settings).await?;
         for (kind, sums) in [("register", first), ("note", later)] {

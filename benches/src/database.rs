@@ -127,9 +127,9 @@ impl Parts {
     }
 
     /// A bus upon them that keeps this many aggregates warm.
-    pub fn bus(&self, warm_aggregates: u64) -> Bus {
+    pub fn bus(&self, warm_bytes: u64) -> Bus {
         let (store, vault) = (Arc::clone(&self.store), Arc::clone(&self.vault));
-        self.bus_on(store, vault, warm_aggregates)
+        self.bus_on(store, vault, warm_bytes)
     }
 
     /// The same, with something before the log and the keys.
@@ -137,10 +137,10 @@ impl Parts {
         &self,
         store: Arc<dyn EventStore>,
         vault: Arc<dyn KeyVault>,
-        warm_aggregates: u64,
+        warm_bytes: u64,
     ) -> Bus {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let settings = BusSettings { warm_aggregates, ..BusSettings::default() };
+        let settings = BusSettings { warm_bytes, ..BusSettings::default() };
         Bus::new(store, Codec::new(vault), self.secrets.clone(), clock, settings)
     }
 

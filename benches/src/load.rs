@@ -68,7 +68,7 @@ impl Field {
         let with_log = Database::create_with_schema(&settings.server, "bus").await?;
         let parts = Parts::open(&with_log).await?;
         let cold: Arc<dyn System> = Arc::new(BusSystem::new("bus, cold", parts.bus(0)));
-        let warm: Arc<dyn System> = Arc::new(BusSystem::new("bus, warm", parts.bus(100_000)));
+        let warm: Arc<dyn System> = Arc::new(BusSystem::new("bus, warm", parts.bus(256 * 1024 * 1024)));
         for system in [&cold, &warm] {
             measure(system, 16, WARM_UP).await?;
         }

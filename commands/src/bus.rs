@@ -91,15 +91,15 @@ pub struct Receipt {
 /// How a bus works.
 #[derive(Clone, Debug)]
 pub struct BusSettings {
-    /// Aggregates kept warm; 0 reads each anew.
-    pub warm_aggregates: u64,
+    /// What is kept warm may hold so many bytes, roughly; 0 reads each aggregate anew.
+    pub warm_bytes: u64,
     /// How often a command is decided again when others were faster.
     pub max_attempts: u32,
 }
 
 impl Default for BusSettings {
     fn default() -> Self {
-        Self { warm_aggregates: 100_000, max_attempts: 20 }
+        Self { warm_bytes: 256 * 1024 * 1024, max_attempts: 20 }
     }
 }
 
@@ -137,7 +137,7 @@ impl Bus {
         clock: Arc<dyn Clock>,
         settings: BusSettings,
     ) -> Self {
-        let warm = Warm::new(settings.warm_aggregates);
+        let warm = Warm::new(settings.warm_bytes);
         Self { store, codec, secrets, clock, warm, settings }
     }
 
@@ -269,6 +269,10 @@ impl Bus {
     ) -> Result<Option<Receipt>, CommandError> {
         let loaded = self.load::<A>(stream).await?;
         let entry = &loaded.entry;
+        // Before anything is judged anew: a repeat is the same order by the same actor, and it was
+        // allowed when it was carried out. Its tenant and the actor's roles were looked at by now; how
+        // the actor stands to the record at present decides what it may do next, and not what it is
+        // told of what it did. The receipt says no more than that.
         if let Some(was) = entry.remembered(&cause.actor, cause.command_id) {
             if was.fingerprint != cause.fingerprint && !order.derived {
                 return Err(CommandError::CommandIdReused);

@@ -1,5 +1,6 @@
 use commands::{CommandError, Version};
-use domain::caller::Role;
+use domain::application::{self, Application};
+use domain::caller::{Caller, Role};
 use domain::candidate::{Candidate, Command};
 use domain::ids::CompanyId;
 use domain::personal::Subject;
@@ -140,6 +141,42 @@ async fn who_has_no_right_is_refused_and_another_companys_record_looks_absent() 
     let theirs = w.one.execute::<Candidate>(&stranger, id(10), note("x"), order(2)).await;
     let nobodys = w.one.execute::<Candidate>(&stranger, id(99), note("x"), order(2)).await;
     assert_eq!(code(theirs), code(nobodys));
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_though_the_record_is_in_other_hands_now() {
+    let w = World::new();
+    let application = w.application(10, 30).await;
+    let employee = w.join(20).await;
+    let assign = |member_id| Command::Assign { member_id };
+    w.one.execute::<Candidate>(&w.hr, id(10), assign(employee), order(1)).await.expect("assigned");
+    let interviewer = member(w.hr.company, 20, Role::Employee);
+    let change = |to, n| {
+        let command = application::Command::ChangeStatus { to, reason: None };
+        (command, order(n))
+    };
+    let (screen, once) = change(application::Status::Screening, 2);
+    let first =
+        w.one.execute::<Application>(&interviewer, application, screen.clone(), once.clone());
+    let first = first.await.expect("moved");
+
+    w.one.execute::<Candidate>(&w.hr, id(10), Command::Unassign, order(3)).await.expect("taken");
+    let (invite, next) = change(application::Status::Interviewing, 4);
+    let next = w.one.execute::<Application>(&interviewer, application, invite, next).await;
+    assert_eq!(code(next), "AUTH_003", "what it may do next is judged by how it stands now");
+    let again = |caller: Caller| {
+        let (screen, once) = (screen.clone(), once.clone());
+        let w = &w;
+        async move { w.other.execute::<Application>(&caller, application, screen, once).await }
+    };
+    assert_eq!(again(interviewer).await.expect("answered"), first);
+
+    // Neither without the role, nor in another company, nor to somebody else.
+    assert_eq!(code(again(member(w.hr.company, 20, Role::Viewer)).await), "AUTH_003");
+    let elsewhere = member(CompanyId(id(77)), 20, Role::Hr);
+    assert_eq!(code(again(elsewhere).await), "APPLICATION_NOT_FOUND");
+    let colleague = member(w.hr.company, 21, Role::Employee);
+    assert_eq!(code(again(colleague).await), "AUTH_003");
 }
 
 #[tokio::test]

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use commands::{Bus, BusSettings, CommandError, Order, Receipt};
+use domain::application::{self, Application};
 use domain::caller::{Actor, Caller, Role};
 use domain::candidate::{self, Candidate, GivenProfile};
-use domain::ids::{AccountId, CandidateId, CompanyId, MemberId};
+use domain::ids::{AccountId, CandidateId, CompanyId, JobId, MemberId, QuestionId};
+use domain::job::{self, Description, Difficulty, Dimension, Job, Question, QuestionType};
 use domain::member::{self, Member};
+use domain::values::Weight;
 use eventlog::clock::ManualClock;
 use eventlog::codec::Codec;
 use eventlog::store::EventStore;
@@ -63,6 +66,48 @@ impl World {
         };
         let command = candidate::Command::Register { candidate_id: CandidateId(id(n)), profile };
         self.one.execute::<Candidate>(&self.hr, id(n), command, order(n)).await
+    }
+
+    /// An application of the new candidate `n` for the new job `m`; answers its id.
+    pub async fn application(&self, n: u128, m: u128) -> Uuid {
+        self.register(n, "ada@example.com").await.expect("registered");
+        let MemberId(manager) = self.join(m + 1).await;
+        let dimensions = vec![Dimension {
+            key: "depth".into(),
+            label: "Depth".into(),
+            weight: Weight::parse("weight", 1.0).expect("in range"),
+        }];
+        let question = Question {
+            question_id: QuestionId(id(m + 2)),
+            text: "Why events?".into(),
+            question_type: QuestionType::Technical,
+            difficulty: Difficulty::Standard,
+            weight: 1,
+            dimensions: vec!["depth".into()],
+            expected_keywords: vec![],
+        };
+        let description = Description {
+            title: "Engineer".into(),
+            department: None,
+            location: None,
+            language: "en".into(),
+            text: "You build services.".into(),
+        };
+        let open = job::Command::Open { description, hiring_manager: MemberId(manager) };
+        let set_rubric = job::Command::SetRubric { dimensions };
+        let add_question = job::Command::AddQuestion { question };
+        let commands = [open, set_rubric, add_question, job::Command::Publish];
+        for (command, k) in commands.into_iter().zip(0x200..) {
+            let done = self.one.execute::<Job>(&self.hr, id(m), command, order(m + k)).await;
+            done.expect("done");
+        }
+        let application = id(m + 3);
+        let (candidate_id, job_id) = (CandidateId(id(n)), JobId(id(m)));
+        let submit = application::Command::Submit { candidate_id, job_id };
+        let order = order(m + 0x300);
+        let submitted = self.one.execute::<Application>(&self.hr, application, submit, order);
+        submitted.await.expect("submitted");
+        application
     }
 
     pub async fn join(&self, n: u128) -> MemberId {
