@@ -265,7 +265,8 @@ impl Config {
             let key = key.as_str();
             // A password may look like a number and is none.
             let is_text = matches!(figment.find_value(key), Ok(Value::String(..)));
-            let value = if is_text { Value::from(text) } else { parsed(&text) };
+            let value =
+                if is_text || is_of_endpoint(key) { Value::from(text) } else { parsed(&text) };
             figment = figment.merge(Serialized::default(key, value));
         }
         let alias = |name: &'static str, key: &'static str| {
@@ -291,6 +292,14 @@ impl Config {
     pub fn is_embedded(&self) -> bool {
         self.database.url.is_empty()
     }
+}
+
+/// Whether a key names a text of an AI endpoint. Endpoints have no defaults to tell that from.
+fn is_of_endpoint(key: &str) -> bool {
+    let of_endpoint = |rest: &str| rest.rsplit_once('.').map(|(_, last)| last.to_owned());
+    key.strip_prefix("ai.openai.")
+        .and_then(of_endpoint)
+        .is_some_and(|last| ["api_key", "base_url", "model"].contains(&last.as_str()))
 }
 
 /// A number, a truth value or a list where the text is one.

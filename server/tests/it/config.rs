@@ -105,6 +105,15 @@ async fn texts_that_look_like_numbers_stay_texts() {
         let (passed, said) = doctor("", &[(name, text)]).await;
         assert!(passed, "{name}={text}: {said}");
     }
+    let endpoint = [
+        ("COLLOQUY_AI__OPENAI__MAIN__API_KEY", "0123456789"),
+        ("COLLOQUY_AI__OPENAI__MAIN__MODEL", "4.1"),
+        ("COLLOQUY_AI__OPENAI__MAIN__BASE_URL", "http://127.0.0.1:1/v1"),
+        ("COLLOQUY_AI__OPENAI__MAIN__USD_PER_MILLION_IN", "2.5"),
+        ("COLLOQUY_AI__PROVIDERS", "[\"main\", \"rules\"]"),
+    ];
+    let (passed, said) = doctor("", &endpoint).await;
+    assert!(passed, "{said}");
 }
 
 #[tokio::test]
