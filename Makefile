@@ -1,7 +1,7 @@
 # Every verb of the project. Each installs the system packages it lacks (Debian; elsewhere it says which).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt schema demo bench
+.PHONY: help run test check fmt schema demo bench chaos
 
 help: ## lists the verbs
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -12,6 +12,9 @@ run: ## builds and starts everything in one process, with a database of its own 
 
 test: ## all tests, beside a PostgreSQL and a Kafka broker started for them and stopped after
 	@deploy/test-env.sh cargo test --workspace
+
+chaos: ## every fault of the list, long and with the proof that it happened; ROWS="A2 D6" plays only those
+	@deploy/test-env.sh cargo test -p server --test chaos -- --whole $(ROWS)
 
 check: ## formatting, lints, and the domain alone, where a clock or randomness does not compile
 	@deploy/install.sh build

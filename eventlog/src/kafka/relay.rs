@@ -33,9 +33,10 @@ use super::{DropsAside, KafkaSettings, blocking};
 use crate::envelope::{Position, StoredEvent};
 use crate::store::{EventStore, Filter};
 
-/// Called at named places of a transaction, in this order: `before_produce`,
-/// `after_produce_before_mark`, `after_mark_before_commit`, `after_commit`. It may block or end the
-/// process, so that tests can show what a crash there does.
+/// Called at named places: `after_fencing` when a topic was taken over and nothing is published yet,
+/// then in each transaction, in this order, `before_produce`, `after_produce_before_mark`,
+/// `after_mark_before_commit` and `after_commit`. It may block or end the process, so that tests can
+/// show what a crash there does.
 pub type FailPoints = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// Fail points that do nothing.
@@ -259,6 +260,7 @@ impl Relay {
             Ok(started) => started,
             Err(fault) => return end(fault),
         };
+        (self.parts.fail_points)("after_fencing");
         let mut after = match self.find_start().await {
             Ok(after) => after,
             Err(end) => return end,

@@ -46,8 +46,13 @@ impl Door {
 
     /// From now on connections are made to this server; those that are, are cut.
     pub fn turn_to(&self, target: SocketAddr) {
-        self.target.send_replace(Some(target));
+        self.lead_to(target);
         self.cut();
+    }
+
+    /// From now on connections are made to this server; those that are, stay.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.target.send_replace(Some(target));
     }
 
     /// Cuts all connections without a word.

@@ -11,6 +11,7 @@ use crate::client::{self, Client, text};
 use crate::distributed::{play, settings};
 use crate::door::Door;
 use crate::process::{Process, free_port};
+use crate::orders::{administrator, n_stored, order};
 use crate::world::{World, until};
 
 /// How long a step may take while its processes are killed and started again.
@@ -143,31 +144,6 @@ fn same(path: &str, one: &Value, other: &Value) {
         }
         (one, other) => assert_eq!(one, other, "undisturbed and disturbed at {path}"),
     }
-}
-
-/// An administrator who can give orders, and nothing but the API running.
-pub async fn administrator(world: &World, serve: &mut Process) -> Client {
-    let client = serve.client().await;
-    let (email, password) = world.operator();
-    let operator = client.enter("signIn", json!({ "email": email, "password": password })).await;
-    let input = json!({
-        "name": "Lighthouses", "adminEmail": "ada@lights.example", "adminFullName": "Ada Admin",
-    });
-    let made = operator.carry_out("registerCompany", input, "invitationToken").await;
-    let token = text(&made, "/invitationToken");
-    client.enter("acceptInvitation", json!({ "token": token, "password": "Lights-on-7!" })).await
-}
-
-/// An order with its id, for whoever repeats it.
-pub fn order() -> (Uuid, Value) {
-    let id = Uuid::new_v4();
-    (id, json!({ "commandId": id, "title": "Keeper", "description": "Keeps the light." }))
-}
-
-/// How many events an order has in the log.
-pub async fn n_stored(world: &World, command: Uuid) -> i64 {
-    let count = sqlx::query_scalar("select count(*) from es_event where command_id = $1");
-    count.bind(command).fetch_one(&world.pool).await.expect("the log can be read")
 }
 
 #[tokio::test(flavor = "multi_thread")]

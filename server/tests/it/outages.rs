@@ -1,40 +1,17 @@
 //! What the product stands on goes away in the middle of everything and comes back.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use secrecy::ExposeSecret;
+use nix::sys::signal::Signal;
 use serde_json::json;
-use server::embedded::{DATABASE, EmbeddedPostgres, Settings};
 use uuid::Uuid;
 
 use crate::client::{Client, TRANSIENT, document};
-use crate::door::Door;
-use crate::faults::{administrator, n_stored, order};
-use crate::process::free_port;
-use crate::world::{World, root, until};
-
-/// A server of the test's own, which flushes to the disk.
-async fn postgres(folder: &Path) -> EmbeddedPostgres {
-    EmbeddedPostgres::start(Settings::new(folder)).await.expect("PostgreSQL starts")
-}
-
-fn address(server: &EmbeddedPostgres) -> std::net::SocketAddr {
-    ([127, 0, 0, 1], server.port()).into()
-}
-
-/// Ends the server at once, like a power cut.
-async fn cut_power(folder: &Path, mut server: EmbeddedPostgres) {
-    let pid_file = std::fs::read_to_string(folder.join("pg/postmaster.pid")).expect("a server");
-    let pid = pid_file.lines().next().and_then(|pid| pid.parse().ok()).expect("a process id");
-    kill(Pid::from_raw(pid), Signal::SIGQUIT).expect("a server of ours");
-    server.exited().await.expect("a server of ours");
-}
+use crate::orders::{administrator, n_stored, order};
+use crate::servers::{Broker, Postgres};
+use crate::world::{World, until};
 
 /// What the writers have seen.
 #[derive(Default)]
@@ -70,12 +47,8 @@ async fn write(admin: Client, seen: Arc<Seen>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_stops_and_comes_back_loses_no_order_and_doubles_none() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = postgres(folder.path()).await;
-    let door = Door::to(address(&server)).await;
-    let (own, through) = (server.port().to_string(), door.address.port().to_string());
-    let url = server.url(DATABASE).expose_secret().replace(&own, &through);
-    let world = World::on(url);
+    let mut server = Postgres::start().await;
+    let world = World::on(server.url());
     let mut serve = world.start("serve");
     let admin = administrator(&world, &mut serve).await;
 
@@ -89,7 +62,7 @@ async fn a_database_that_stops_and_comes_back_loses_no_order_and_doubles_none() 
         .await;
     };
     until_done(100).await;
-    cut_power(folder.path(), server).await;
+    server.end(Signal::SIGQUIT).await;
     until("the outage is told by a code", async || {
         (!seen.codes.lock().expect("no panic").is_empty()).then_some(())
     })
@@ -99,8 +72,7 @@ async fn a_database_that_stops_and_comes_back_loses_no_order_and_doubles_none() 
     let (status, said) = admin.get("/health").await.expect("the API answers all along");
     assert_eq!(status, 200, "{said}");
 
-    let server = postgres(folder.path()).await;
-    door.turn_to(address(&server));
+    server.resume().await;
     until_done(seen.n_done.load(Ordering::SeqCst) + 100).await;
     seen.is_over.store(true, Ordering::SeqCst);
     for writer in writers {
@@ -120,58 +92,14 @@ async fn a_database_that_stops_and_comes_back_loses_no_order_and_doubles_none() 
         .expect("the log can be read");
     assert!(positions.iter().copied().eq((1..).take(positions.len())));
     drop(serve);
-    server.stop().await.expect("stops");
-}
-
-/// A broker of the test's own.
-struct Broker {
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Broker {
-    fn start() -> Self {
-        // The next port is taken for the controller.
-        let port = std::iter::repeat_with(free_port)
-            .find(|port| std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok())
-            .expect("two free ports");
-        let broker = Self { folder: tempfile::tempdir().expect("a folder"), port };
-        broker.resume();
-        broker
-    }
-
-    fn run(&self, verb: &str, arguments: &[&str]) {
-        let script: PathBuf = root().join("deploy/kafka/broker.sh");
-        let status = Command::new(script)
-            .arg(verb)
-            .arg(self.folder.path())
-            .args(arguments)
-            .env("KAFKA_HEAP", "256m")
-            .status()
-            .expect("the script runs");
-        assert!(status.success(), "{verb}: {status}");
-    }
-
-    fn resume(&self) {
-        self.run("start", &[&self.port.to_string()]);
-    }
-
-    fn kill(&self) {
-        self.run("kill", &[]);
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.kill();
-    }
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_kafka_orders_go_on_and_the_topics_are_complete_after_its_return() {
     let broker = Broker::start();
     let mut world = World::without_kafka().await;
-    world.use_kafka(format!("127.0.0.1:{}", broker.port), false);
+    world.use_kafka(broker.bootstrap(), false);
     let (mut serve, mut relay) = (world.start("serve"), world.start("relay"));
     let admin = administrator(&world, &mut serve).await;
     let order_some = async |n: usize| {

@@ -105,13 +105,14 @@ impl Process {
         assert!(ended.is_none(), "{} ended: {ended:?}\n{}", self.role, self.said());
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         kill(pid, signal).expect("a process of ours");
     }
 
     /// Ends it as a power cut would.
-    pub fn kill(mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().expect("a process of ours");
         self.child.wait().expect("a process of ours");
     }

@@ -129,6 +129,11 @@ impl World {
         (OPERATOR.0.to_owned(), OPERATOR.1.to_owned())
     }
 
+    /// A connection to the database, apart from the pool.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("the database answers")
+    }
+
     /// The program with this world's settings.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = colloquy();

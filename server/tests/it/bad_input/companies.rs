@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Stage, absent};
 use crate::client::{Answer, document};
-use crate::faults::n_stored;
+use crate::orders::n_stored;
 use crate::job::{days, now};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::client::{Answer, Client, document, read};
-use crate::faults::n_stored;
+use crate::orders::n_stored;
 use crate::job::Company;
 use crate::process::Process;
 use crate::world::World;

@@ -1,0 +1,116 @@
+//! The product as processes, and what must hold of it after any fault.
+
+use crate::client::Client;
+use crate::door::Door;
+use crate::load::{Acknowledged, Load, repeats_are_answered_alike};
+use crate::orders::administrator;
+use crate::process::Process;
+use crate::world::World;
+
+/// Processes of the product on a database, and perhaps topics, of their own. Clients reach the API
+/// through a door, so that it may be another process after a fault.
+pub struct Product {
+    pub world: World,
+    pub serve: Process,
+    pub door: Door,
+    /// An administrator whose requests go through the door.
+    pub admin: Client,
+}
+
+impl Product {
+    /// The API alone on the shared test server.
+    pub async fn api() -> Self {
+        Self::on(World::without_kafka().await).await
+    }
+
+    /// The API on the shared test server and broker; the other roles are started by the row.
+    pub async fn with_kafka() -> Self {
+        Self::on(World::with_kafka().await).await
+    }
+
+    /// The API in this world.
+    pub async fn on(world: World) -> Self {
+        world.migrate().await;
+        let mut serve = world.start("serve");
+        let admin = administrator(&world, &mut serve).await;
+        let address = serve.address().await;
+        let door = Door::to(address).await;
+        let admin = admin.at(door.address);
+        Self { world, serve, door, admin }
+    }
+
+    pub fn load(&self, n_writers: usize) -> Load {
+        Load::start(&self.admin, n_writers)
+    }
+
+    /// Lets clients go to another process of the API, which replaces the one before.
+    pub async fn turn_to(&mut self, mut serve: Process) -> Process {
+        self.door.turn_to(serve.address().await);
+        std::mem::replace(&mut self.serve, serve)
+    }
+
+    /// Starts the API again, after it was ended.
+    pub async fn restart(&mut self) {
+        let serve = self.world.start("serve");
+        let mut ended = self.turn_to(serve).await;
+        assert!(ended.has_ended(), "two processes where there was one");
+    }
+
+    /// Asserts what must hold after every fault.
+    pub async fn holds(&self, acknowledged: &[Acknowledged]) {
+        assert!(!acknowledged.is_empty(), "nothing was acknowledged, so nothing is shown");
+        self.log_holds(acknowledged).await;
+        repeats_are_answered_alike(&self.admin, acknowledged).await;
+        // A repeat writes nothing.
+        self.log_holds(acknowledged).await;
+    }
+
+    /// Asserts that topics and read models are what the log says.
+    pub async fn is_published_and_projected(&self) {
+        self.world.topics_equal_the_log().await;
+        self.world.read_models_equal_their_rebuild().await;
+    }
+
+    async fn log_holds(&self, acknowledged: &[Acknowledged]) {
+        let pool = &self.world.pool;
+        let (commands, versions): (Vec<_>, Vec<_>) = acknowledged
+            .iter()
+            .map(|done| (done.command, done.receipt["version"].as_i64().expect("a version")))
+            .unzip();
+        let n_lost: i64 = sqlx::query_scalar(
+            "select count(*) from unnest($1::uuid[], $2::bigint[]) a(command, version)
+              where 1 <> (select count(*) from es_event e
+                           where e.command_id = a.command and e.version = a.version)",
+        )
+        .bind(&commands)
+        .bind(&versions)
+        .fetch_one(pool)
+        .await
+        .expect("the log can be read");
+        assert_eq!(n_lost, 0, "acknowledged commands that are not in the log once");
+        let n_doubled: i64 = sqlx::query_scalar(
+            "select count(*) from (select 1 from es_event where category = 'job'
+              group by command_id having count(*) > 1) doubled",
+        )
+        .fetch_one(pool)
+        .await
+        .expect("the log can be read");
+        assert_eq!(n_doubled, 0, "commands that took effect twice");
+        let n_holes: i64 = sqlx::query_scalar(
+            "select count(*) from (
+               select version - row_number() over (
+                        partition by tenant_id, category, stream_id order by version) as hole
+                 from es_event) versions where hole <> 0",
+        )
+        .fetch_one(pool)
+        .await
+        .expect("the log can be read");
+        assert_eq!(n_holes, 0, "versions are 1, 2, 3 …");
+        let (n, last): (i64, i64) =
+            sqlx::query_as("select count(*), coalesce(max(position), 0) from es_event")
+                .fetch_one(pool)
+                .await
+                .expect("the log can be read");
+        assert_eq!(n, last, "positions are 1, 2, 3 …");
+    }
+}
