@@ -14,6 +14,7 @@ test: ## all tests, beside a PostgreSQL and a Kafka broker started for them and 
 	@deploy/test-env.sh cargo test --workspace
 
 chaos: ## every fault of the list, long and with the proof that it happened; ROWS="A2 D6" plays only those
+	@deploy/install.sh chaos
 	@deploy/test-env.sh cargo test -p server --test chaos -- --whole $(ROWS)
 
 check: ## formatting, lints, and the domain alone, where a clock or randomness does not compile

@@ -4,6 +4,7 @@
 #   install.sh build   what compiling needs
 #   install.sh run     that, and PostgreSQL
 #   install.sh test    that, and what runs and reads a Kafka broker
+#   install.sh chaos   that, and what fakes clocks and failing disks
 #
 # On Debian and its relatives, as root or with sudo, it installs; elsewhere it prints the command and fails.
 set -euo pipefail
@@ -51,12 +52,19 @@ test_() {
   need procps has ps
 }
 
+chaos() {
+  test_
+  need faketime has faketime
+  need fiu-utils has fiu-run
+}
+
 case "${1:-}" in
   build) build ;;
   run) run ;;
   test) test_ ;;
+  chaos) chaos ;;
   *)
-    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -6,7 +6,8 @@
 #   broker.sh kill  <folder>          SIGKILL, as a crash would be; `start` brings it back with its records
 #   broker.sh jars                    only fetches the jars
 #
-# The port after <port> is taken as well, for the controller. Process id, log and data stand in <folder>.
+# The port after <port> is taken as well, for the controller. KAFKA_ADVERTISED_PORT is the port that clients are told,
+# when they come through a proxy. Process id, log and data stand in <folder>.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -54,7 +55,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$(($2 + 1))
 listeners=PLAINTEXT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$(($2 + 1))
-advertised.listeners=PLAINTEXT://127.0.0.1:$2
+advertised.listeners=PLAINTEXT://127.0.0.1:${KAFKA_ADVERTISED_PORT:-$2}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs=$1/data

@@ -148,6 +148,7 @@ impl<P: Projector> Consumer for ModelConsumer<P> {
         &self,
         streams: &[StreamId],
     ) -> Result<HashMap<StreamId, Applied>, ConsumeError> {
+        (self.fail_point)("project.polled");
         let load = async {
             let mut conn = self.pool.acquire().await?;
             applied::load(&mut conn, &self.name, streams).await

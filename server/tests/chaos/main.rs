@@ -26,8 +26,12 @@ mod topic;
 mod world;
 
 mod api;
+mod brokers;
+mod clocks;
+mod database;
 mod load;
 mod product;
+mod projectors;
 mod relays;
 mod row;
 
@@ -37,7 +41,15 @@ use row::{Length, Row};
 
 /// All rows, in the order in which they are played.
 fn rows() -> impl Iterator<Item = Row> {
-    api::ROWS.iter().chain(relays::ROWS).copied()
+    let all = [
+        api::ROWS,
+        relays::ROWS,
+        projectors::ROWS,
+        database::ROWS,
+        brokers::ROWS,
+        clocks::ROWS,
+    ];
+    all.into_iter().flatten().copied()
 }
 
 fn main() -> ExitCode {

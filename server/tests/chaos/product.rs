@@ -1,9 +1,11 @@
 //! The product as processes, and what must hold of it after any fault.
 
+use serde_json::json;
+
 use crate::client::Client;
 use crate::door::Door;
 use crate::load::{Acknowledged, Load, repeats_are_answered_alike};
-use crate::orders::administrator;
+use crate::orders::{ADMINISTRATOR, administrator};
 use crate::process::Process;
 use crate::world::World;
 
@@ -37,6 +39,13 @@ impl Product {
         let door = Door::to(address).await;
         let admin = admin.at(door.address);
         Self { world, serve, door, admin }
+    }
+
+    /// The administrator, signed in anew.
+    pub async fn sign_in(&self) -> Client {
+        let (email, password) = ADMINISTRATOR;
+        let input = json!({ "email": email, "password": password });
+        self.admin.stranger().enter("signIn", input).await
     }
 
     pub fn load(&self, n_writers: usize) -> Load {

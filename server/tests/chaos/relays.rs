@@ -88,7 +88,7 @@ async fn dies_at(place: &'static str, length: Length) -> String {
 }
 
 /// How often a process has said this.
-fn n_said(process: &Process, message: &str) -> usize {
+pub fn n_said(process: &Process, message: &str) -> usize {
     process.lines().iter().filter(|line| line["message"] == message).count()
 }
 
@@ -128,7 +128,7 @@ async fn stopped_and_continued() -> String {
 }
 
 /// A client that orders the broker about.
-fn admin(world: &World) -> AdminClient<DefaultClientContext> {
+pub fn admin(world: &World) -> AdminClient<DefaultClientContext> {
     ClientConfig::new()
         .set("bootstrap.servers", world.bootstrap())
         .create()

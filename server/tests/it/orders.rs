@@ -7,17 +7,20 @@ use crate::client::{Client, text};
 use crate::process::Process;
 use crate::world::World;
 
+/// Address and password of the administrator.
+pub const ADMINISTRATOR: (&str, &str) = ("ada@lights.example", "Lights-on-7!");
+
 /// An administrator who can give orders, and nothing but the API running.
 pub async fn administrator(world: &World, serve: &mut Process) -> Client {
     let client = serve.client().await;
     let (email, password) = world.operator();
     let operator = client.enter("signIn", json!({ "email": email, "password": password })).await;
     let input = json!({
-        "name": "Lighthouses", "adminEmail": "ada@lights.example", "adminFullName": "Ada Admin",
+        "name": "Lighthouses", "adminEmail": ADMINISTRATOR.0, "adminFullName": "Ada Admin",
     });
     let made = operator.carry_out("registerCompany", input, "invitationToken").await;
     let token = text(&made, "/invitationToken");
-    client.enter("acceptInvitation", json!({ "token": token, "password": "Lights-on-7!" })).await
+    client.enter("acceptInvitation", json!({ "token": token, "password": ADMINISTRATOR.1 })).await
 }
 
 /// An order with its id, for whoever repeats it.

@@ -8,6 +8,7 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use secrecy::ExposeSecret;
 use server::embedded::{DATABASE, EmbeddedPostgres, Settings};
+use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
 use crate::door::Door;
@@ -43,6 +44,30 @@ impl Postgres {
         server.url(DATABASE).expose_secret().replace(&own, &through)
     }
 
+    /// A connection to the server's own database, past the door.
+    pub async fn connect(&self) -> PgConnection {
+        let server = self.server.as_ref().expect("a server");
+        let url = server.url("postgres");
+        PgConnection::connect(url.expose_secret()).await.expect("the server answers")
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.settings.data.join("pg.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The process ids of all the server's processes.
+    pub fn pids(&self) -> Vec<Pid> {
+        let first = self.pid();
+        let mut children = Command::new("ps");
+        children.args(["-o", "pid=", "--ppid", &first.to_string()]);
+        let listed = children.output().expect("ps runs");
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let pids = listed.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw);
+        std::iter::once(first).chain(pids).collect()
+    }
+
     /// The process id of the server's first process.
     pub fn pid(&self) -> Pid {
         let file = self.settings.data.join("pg/postmaster.pid");
@@ -52,8 +77,11 @@ impl Postgres {
 
     /// Ends it at once: SIGQUIT is PostgreSQL's immediate stop, SIGKILL what a machine does.
     pub async fn end(&mut self, signal: Signal) {
-        signal::kill(self.pid(), signal).expect("a server of ours");
         let mut server = self.server.take().expect("a server");
+        // One that has ended by itself leaves nobody to signal.
+        if self.settings.data.join("pg/postmaster.pid").exists() {
+            let _ = signal::kill(self.pid(), signal);
+        }
         server.exited().await.expect("a server of ours");
     }
 
@@ -81,21 +109,36 @@ fn address(server: &EmbeddedPostgres) -> SocketAddr {
 pub struct Broker {
     folder: TempDir,
     port: u16,
+    /// The port that clients are told.
+    advertised: Option<u16>,
 }
 
 impl Broker {
     pub fn start() -> Self {
+        Self::start_as(None)
+    }
+
+    /// One that tells its clients to come to another port of this machine.
+    pub fn start_advertising(port: u16) -> Self {
+        Self::start_as(Some(port))
+    }
+
+    fn start_as(advertised: Option<u16>) -> Self {
         // The next port is taken for the controller.
         let port = std::iter::repeat_with(free_port)
             .find(|port| std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok())
             .expect("two free ports");
-        let broker = Self { folder: tempfile::tempdir().expect("a folder"), port };
+        let broker = Self { folder: tempfile::tempdir().expect("a folder"), port, advertised };
         broker.resume();
         broker
     }
 
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address().to_string()
     }
 
     fn run(&self, verb: &str, arguments: &[&str]) {
@@ -105,6 +148,7 @@ impl Broker {
             .arg(self.folder.path())
             .args(arguments)
             .env("KAFKA_HEAP", "256m")
+            .env("KAFKA_ADVERTISED_PORT", self.advertised.unwrap_or(self.port).to_string())
             .status()
             .expect("the script runs");
         assert!(status.success(), "{verb}: {status}");

@@ -1,0 +1,89 @@
+//! Rows T: clocks jump, processes stand still.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::load::Load;
+use crate::product::Product;
+use crate::row::{Length, Row};
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "T1",
+        fault: "clocks jump two days ahead and back, and run at double speed",
+        is_short: false,
+        body: |_| Box::pin(clocks_jump()),
+    },
+    Row {
+        name: "T2",
+        fault: "each process stands still",
+        is_short: false,
+        body: |length| Box::pin(processes_stand_still(length)),
+    },
+];
+
+/// The library that fakes the time of programs with several threads.
+fn faked_time() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("libraries").flatten();
+    let libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    libraries.into_iter().find(|library| library.exists()).expect("faketime is installed")
+}
+
+async fn clocks_jump() -> String {
+    let mut product = Product::with_kafka().await;
+    let library = faked_time().display().to_string();
+    let mut done = vec![];
+    for clock in ["+2d", "-2d", "+0 x2"] {
+        let faked = [("LD_PRELOAD", library.as_str()), ("FAKETIME", clock)];
+        let start = |role| product.world.start_with(role, &faked);
+        let (_relay, _project, serve) = (start("relay"), start("project"), start("serve"));
+        product.turn_to(serve).await;
+        // A token's time is the API's.
+        let admin = product.sign_in().await;
+        let load = Load::start(&admin, 4);
+        load.until_more(40).await;
+        done.extend(load.stop().await);
+        product.world.topics_equal_the_log().await;
+    }
+    let serve = product.world.start("serve");
+    product.turn_to(serve).await;
+    product.admin = product.sign_in().await;
+    let (_relay, _project) = (product.world.start("relay"), product.world.start("project"));
+    product.holds(&done).await;
+    product.is_published_and_projected().await;
+    let (ahead, behind, n_back): (f64, f64, i64) = sqlx::query_as(
+        "select extract(epoch from max(occurred_at - recorded_at))::float8 / 86400,
+                extract(epoch from min(occurred_at - recorded_at))::float8 / 86400,
+                count(*) filter (where recorded_at < before)
+           from (select *, lag(recorded_at) over (order by position) as before from es_event) e",
+    )
+    .fetch_one(&product.world.pool)
+    .await
+    .expect("the log can be read");
+    assert!(ahead > 1.9 && behind < -1.9, "clocks jumped from {behind} to {ahead} days");
+    assert_eq!(n_back, 0, "the log's own time never falls");
+    format!("clocks of all roles from {behind:.1} to {ahead:.1} days off; the log's time never fell")
+}
+
+async fn processes_stand_still(length: Length) -> String {
+    let product = Product::with_kafka().await;
+    let (relay, project) = (product.world.start("relay"), product.world.start("project"));
+    let load = product.load(4);
+    let lasting = Duration::from_secs(length.of(3, 20));
+    let mut stopped = vec![];
+    for process in [&relay, &project, &product.serve] {
+        load.until_more(30).await;
+        process.signal(Signal::SIGSTOP);
+        tokio::time::sleep(lasting).await;
+        process.signal(Signal::SIGCONT);
+        stopped.push(process.role.as_str());
+    }
+    load.until_more(40).await;
+    let told = load.told();
+    let done = load.stop().await;
+    product.holds(&done).await;
+    product.is_published_and_projected().await;
+    format!("{} stood still for {lasting:?} each ({told})", stopped.join(", "))
+}

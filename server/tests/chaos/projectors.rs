@@ -1,0 +1,314 @@
+//! Rows P: a projector dies, or what it is fed is doubled, disordered, incomplete, poisoned or late.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer, DefaultProducerContext};
+use uuid::Uuid;
+
+use crate::load::Acknowledged;
+use crate::process::Process;
+use crate::product::Product;
+use crate::relays::{admin, n_said};
+use crate::row::{Length, Row};
+use crate::topic::{self, Record};
+use crate::world::{World, until};
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "P1",
+        fault: "a projector dies after its poll",
+        is_short: true,
+        body: |length| Box::pin(dies_at("project.polled", length)),
+    },
+    Row {
+        name: "P2",
+        fault: "a projector dies inside its transaction",
+        is_short: true,
+        body: |length| Box::pin(dies_at("project.before_commit", length)),
+    },
+    Row {
+        name: "P3",
+        fault: "a projector dies after its commit, before it tells the group",
+        is_short: true,
+        body: |length| Box::pin(dies_at("project.after_commit", length)),
+    },
+    Row {
+        name: "P7",
+        fault: "every record three times",
+        is_short: false,
+        body: |_| Box::pin(every_record_three_times()),
+    },
+    Row {
+        name: "P8",
+        fault: "records in another order, in overlapping batches, with holes",
+        is_short: true,
+        body: |_| Box::pin(disordered()),
+    },
+    Row {
+        name: "P9",
+        fault: "six kinds of poison in the topic",
+        is_short: true,
+        body: |_| Box::pin(poisoned()),
+    },
+    Row {
+        name: "P10",
+        fault: "projectors come and go, and share the partitions anew each time",
+        is_short: false,
+        body: |length| Box::pin(rebalance_storm(length)),
+    },
+    Row {
+        name: "P11",
+        fault: "a slow projector",
+        is_short: false,
+        body: |length| Box::pin(slow(length)),
+    },
+];
+
+/// A projector under load dies at a place, again and again.
+async fn dies_at(place: &'static str, length: Length) -> String {
+    let product = Product::with_kafka().await;
+    let _relay = product.world.start("relay");
+    let load = product.load(4);
+    let n = length.of(2, 8);
+    for i in 0..n {
+        let nth = format!("{place}:{}", 3 + 5 * i);
+        let mut project = product.world.start_failing("project", &nth);
+        load.until_more(20).await;
+        project.until_ended().await;
+        project.was_killed();
+    }
+    let _project = product.world.start("project");
+    load.until_more(20).await;
+    let done = load.stop().await;
+    product.holds(&done).await;
+    product.is_published_and_projected().await;
+    format!("SIGKILL at {place} {n} times, {} commands projected once", done.len())
+}
+
+/// Topics that the test fills itself with what it makes of the relay's records.
+struct Forged {
+    prefix: String,
+    producer: ThreadedProducer<DefaultProducerContext>,
+}
+
+impl Forged {
+    async fn make(world: &World) -> Self {
+        let prefix = format!("{}-forged", world.prefix());
+        let admin = admin(world);
+        let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(30)).expect("topics");
+        let of = format!("{}.", world.prefix());
+        let own = metadata.topics().iter().filter(|topic| topic.name().starts_with(&of));
+        let names: Vec<(String, usize)> = own
+            .map(|topic| (topic.name().replace(world.prefix(), &prefix), topic.partitions().len()))
+            .collect();
+        let large = "20000000";
+        let topics: Vec<NewTopic<'_>> = names
+            .iter()
+            .map(|(name, n)| {
+                let n = i32::try_from(*n).expect("few partitions");
+                NewTopic::new(name, n, TopicReplication::Fixed(1)).set("max.message.bytes", large)
+            })
+            .collect();
+        let made = admin.create_topics(&topics, &AdminOptions::new()).await.expect("an answer");
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", world.bootstrap())
+            .set("message.max.bytes", large)
+            .create()
+            .expect("a producer");
+        Self { prefix, producer }
+    }
+
+    /// Appends these records to an aggregate's topic, in this order.
+    async fn send(&self, aggregate: &str, records: &[Record]) {
+        let topic = format!("{}.{aggregate}.v1", self.prefix);
+        for record in records {
+            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header { key, value: Some(value) })
+            });
+            let message = BaseRecord::to(&topic)
+                .partition(record.partition)
+                .key(&record.key)
+                .payload(&record.value)
+                .headers(headers);
+            self.producer.send(message).map_err(|(error, _)| error).expect("taken");
+        }
+        let producer = self.producer.clone();
+        let flushed =
+            tokio::task::spawn_blocking(move || producer.flush(Duration::from_secs(60)));
+        flushed.await.expect("no panic").expect("flushed");
+    }
+
+    /// Projectors that read these topics.
+    fn project(&self, world: &World) -> Process {
+        world.start_with("project", &[("COLLOQUY_KAFKA__PREFIX", &self.prefix)])
+    }
+}
+
+/// A log that is published, by nobody projected yet, and what was acknowledged.
+async fn published(n: usize) -> (Product, Vec<Acknowledged>, Vec<String>) {
+    let product = Product::with_kafka().await;
+    let relay = product.world.start("relay");
+    let load = product.load(4);
+    load.until_more(n).await;
+    let done = load.stop().await;
+    product.world.topics_equal_the_log().await;
+    assert!(relay.terminate().await.success());
+    let aggregates = sqlx::query_scalar("select distinct category from es_stream")
+        .fetch_all(&product.world.pool)
+        .await
+        .expect("the log can be read");
+    (product, done, aggregates)
+}
+
+async fn every_record_three_times() -> String {
+    let (product, done, aggregates) = published(100).await;
+    let forged = Forged::make(&product.world).await;
+    let mut n = 0;
+    for aggregate in &aggregates {
+        let records = topic::records(&product.world, aggregate).await;
+        let twice: Vec<Record> = records.iter().flat_map(|r| [r.clone(), r.clone()]).collect();
+        forged.send(aggregate, &twice).await;
+        forged.send(aggregate, &records).await;
+        n += records.len();
+    }
+    let _project = forged.project(&product.world);
+    product.world.read_models_equal_their_rebuild().await;
+    product.holds(&done).await;
+    format!("{} records for {n} events, each applied once", 3 * n)
+}
+
+async fn disordered() -> String {
+    let (product, done, aggregates) = published(100).await;
+    let forged = Forged::make(&product.world).await;
+    let (mut n_moved, mut n_left_out, mut n_again) = (0, 0, 0);
+    for aggregate in &aggregates {
+        let records = topic::records(&product.world, aggregate).await;
+        let mut kept: Vec<Record> = records
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % 7 != 3)
+            .map(|(_, record)| record.clone())
+            .collect();
+        n_left_out += records.len() - kept.len();
+        for pair in kept.chunks_exact_mut(2) {
+            pair.swap(0, 1);
+            n_moved += 1;
+        }
+        for batch in kept.chunks(10) {
+            forged.send(aggregate, batch).await;
+            let overlap = &batch[batch.len() / 2..];
+            n_again += overlap.len();
+            forged.send(aggregate, overlap).await;
+        }
+    }
+    assert!(n_left_out > 10 && n_moved > 40, "{n_left_out} left out, {n_moved} moved");
+    let _project = forged.project(&product.world);
+    product.world.read_models_equal_their_rebuild().await;
+    product.holds(&done).await;
+    format!("{n_left_out} records left out, {n_moved} pairs swapped, {n_again} sent again")
+}
+
+async fn poisoned() -> String {
+    let (product, done, aggregates) = published(60).await;
+    let forged = Forged::make(&product.world).await;
+    for aggregate in &aggregates {
+        let records = topic::records(&product.world, aggregate).await;
+        if aggregate == "job" {
+            let first = records.first().expect("a record");
+            forged.send(aggregate, &poisons(first)).await;
+        }
+        forged.send(aggregate, &records).await;
+    }
+    let project = forged.project(&product.world);
+    product.world.read_models_equal_their_rebuild().await;
+    product.holds(&done).await;
+    let refused = "a record is not an event";
+    until("every reader has refused the poison", async || {
+        (n_said(&project, refused) >= 6).then_some(())
+    })
+    .await;
+    let n_parked: i64 = sqlx::query_scalar("select count(*) from consumer_parked")
+        .fetch_one(&product.world.pool)
+        .await
+        .expect("read");
+    assert_eq!(n_parked, 0, "what is not an event of ours parks no stream of ours");
+    format!("{} records refused as no events, all others applied", n_said(&project, refused))
+}
+
+/// Records that look like events and are none: none has the hash of what it says.
+fn poisons(good: &Record) -> Vec<Record> {
+    let with = |change: &dyn Fn(&mut Record)| {
+        let mut record = good.clone();
+        change(&mut record);
+        record
+    };
+    let set = |name: &'static str, value: String| {
+        move |record: &mut Record| {
+            record.headers.insert(name.to_owned(), value.clone());
+        }
+    };
+    vec![
+        with(&|record| record.value = b"{\"title\":".to_vec()),
+        with(&set("ce_type", "colloquy.job.invented.v1".to_owned())),
+        with(&set("ce_type", "colloquy.job.opened.v99".to_owned())),
+        with(&|record| record.value = vec![b'x'; 10_000_000]),
+        with(&|record| record.headers.clear()),
+        with(&set("ce_source", format!("/companies/{}", Uuid::new_v4()))),
+    ]
+}
+
+async fn rebalance_storm(length: Length) -> String {
+    let product = Product::with_kafka().await;
+    let _relay = product.world.start("relay");
+    let _stays = product.world.start("project");
+    let load = product.load(4);
+    let n = length.of(3, 12);
+    for i in 0..n {
+        let mut comes = product.world.start("project");
+        load.until_more(30).await;
+        if i % 2 == 0 {
+            comes.kill();
+        } else {
+            comes.signal(Signal::SIGTERM);
+            assert!(comes.until_ended().await.success());
+        }
+    }
+    let done = load.stop().await;
+    product.holds(&done).await;
+    product.is_published_and_projected().await;
+    format!("{n} projectors came and went, {} commands projected once", done.len())
+}
+
+async fn slow(length: Length) -> String {
+    let product = Product::with_kafka().await;
+    let (_relay, _project) = (product.world.start("relay"), product.world.start("project"));
+    let load = product.load(8);
+    load.until_more(20).await;
+    let mut lock = product.world.pool.begin().await.expect("a transaction");
+    sqlx::query("lock table rm_job in exclusive mode").execute(&mut *lock).await.expect("locked");
+    let n_waiting = length.of(300, 10_000);
+    let began_at = std::time::Instant::now();
+    while load.n_done() < n_waiting + 20 {
+        load.until_more(100).await;
+    }
+    let seconds = began_at.elapsed().as_secs();
+    let done = load.stop().await;
+    let n_rows: i64 = sqlx::query_scalar("select count(*) from rm_job")
+        .fetch_one(&mut *lock)
+        .await
+        .expect("read");
+    lock.rollback().await.expect("given back");
+    product.holds(&done).await;
+    product.is_published_and_projected().await;
+    let n_jobs: i64 = sqlx::query_scalar("select count(*) from rm_job")
+        .fetch_one(&product.world.pool)
+        .await
+        .expect("read");
+    assert!(n_jobs > n_rows, "{n_jobs} rows after {n_rows}");
+    format!("{n_waiting} events in {seconds} s while the projector stood at {n_rows} rows; then {n_jobs}")
+}
