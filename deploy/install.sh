@@ -4,7 +4,7 @@
 #   install.sh build   what compiling needs
 #   install.sh run     that, and PostgreSQL
 #   install.sh test    that, and what runs and reads a Kafka broker
-#   install.sh chaos   that, and what fakes clocks and failing disks
+#   install.sh chaos   that, and what fakes clocks
 #
 # On Debian and its relatives, as root or with sudo, it installs; elsewhere it prints the command and fails.
 set -euo pipefail
@@ -55,7 +55,6 @@ test_() {
 chaos() {
   test_
   need faketime has faketime
-  need fiu-utils has fiu-run
 }
 
 case "${1:-}" in

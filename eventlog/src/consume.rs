@@ -220,7 +220,15 @@ async fn prepare(
         }
         let unseen: Vec<StoredEvent> =
             delivered.iter().filter(|event| event.version > from).cloned().collect();
-        let whole = unseen.iter().zip(from.0 + 1..).all(|(e, v)| e.version.0 == v && e.is_intact());
+        let n_damaged = unseen.iter().filter(|event| !event.is_intact()).count();
+        if n_damaged > 0 {
+            let consumer = consumer.name().to_owned();
+            tracing::warn!(consumer, n_damaged, "records without the hash of what they say");
+            metrics::counter!("colloquy_consumer_damaged_total", "consumer" => consumer)
+                .increment(n_damaged as u64);
+        }
+        let is_dense = unseen.iter().zip(from.0 + 1..).all(|(event, v)| event.version.0 == v);
+        let whole = n_damaged == 0 && is_dense;
         let mut events =
             if whole { unseen } else { from_log(store, stream, from, Some(last)).await? };
         if let Some((bad, _)) = poisoned.get(stream) {

@@ -69,12 +69,21 @@ pub fn marks_name(prefix: &str) -> String {
     format!("{prefix}.relay.v1")
 }
 
+/// The records' own time is the broker's: a broker refuses records whose sender's clock is far ahead
+/// of its own, and a wrong clock must not stop a relay. When something happened is in the headers.
+const BROKERS_TIME: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
+
 /// Settings of an event topic: nothing in it is ever dropped or replaced.
-const KEPT_FOREVER: &[(&str, &str)] = &[("cleanup.policy", "delete"), ("retention.ms", "-1")];
+const KEPT_FOREVER: &[(&str, &str)] =
+    &[("cleanup.policy", "delete"), ("retention.ms", "-1"), BROKERS_TIME];
 
 /// Settings of the marks' topic: small segments, so that a start reads little of what is outdated.
-const LAST_PER_KEY: &[(&str, &str)] =
-    &[("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("segment.ms", "3600000")];
+const LAST_PER_KEY: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "16777216"),
+    ("segment.ms", "3600000"),
+    BROKERS_TIME,
+];
 
 /// How long one answer of the broker may take.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -48,10 +48,11 @@ pub const ROWS: &[Row] = &[
 
 /// The product over a broker of its own.
 struct Own {
-    broker: Broker,
-    product: Product,
+    // First, so that they are gone before their data.
     relay: Process,
     project: Process,
+    product: Product,
+    broker: Broker,
 }
 
 impl Own {
@@ -67,7 +68,7 @@ impl Own {
         world.use_kafka(bootstrap, false);
         let product = Product::on(world).await;
         let (relay, project) = (product.world.start("relay"), product.world.start("project"));
-        Self { broker, product, relay, project }
+        Self { relay, project, product, broker }
     }
 
     fn is_running(&mut self) {
@@ -99,7 +100,9 @@ async fn is_down(length: Length) -> String {
     own.product.holds(&done).await;
     own.product.is_published_and_projected().await;
     own.is_running();
-    format!("/health/kafka said {refused}; {n_meanwhile} commands acknowledged meanwhile, all published")
+    format!(
+        "/health/kafka said {refused}; {n_meanwhile} commands acknowledged meanwhile, all published"
+    )
 }
 
 async fn comes_and_goes(length: Length) -> String {
@@ -176,7 +179,11 @@ async fn is_hard_to_reach(length: Length) -> String {
     own.product.holds(&done).await;
     own.product.is_published_and_projected().await;
     own.is_running();
-    format!("{}; {n_bytes} bytes through the proxy, {} commands published", said.join(", "), done.len())
+    format!(
+        "{}; {n_bytes} bytes through the proxy, {} commands published",
+        said.join(", "),
+        done.len()
+    )
 }
 
 async fn one_topic_fails() -> String {
@@ -185,7 +192,8 @@ async fn one_topic_fails() -> String {
     load.until_more(20).await;
     let world = &own.product.world;
     let name = format!("{}.job.v1", world.prefix());
-    alter(world, &name, "1").await;
+    // Too little for a batch of events, enough for the broker's own word that one was aborted.
+    alter(world, &name, "300").await;
     until("the jobs' relay is refused", async || {
         (n_said(&own.relay, "a batch was aborted and is repeated") > 0).then_some(())
     })
@@ -209,8 +217,12 @@ async fn one_topic_fails() -> String {
 
 /// Sets how large a batch of records the topic takes.
 async fn alter(world: &World, topic: &str, bytes: &str) {
-    let config =
-        AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", bytes);
+    // What is not said goes back to its default.
+    let config = AlterConfig::new(ResourceSpecifier::Topic(topic))
+        .set("max.message.bytes", bytes)
+        .set("cleanup.policy", "delete")
+        .set("retention.ms", "-1")
+        .set("message.timestamp.type", "LogAppendTime");
     let altered = admin(world).alter_configs([&config], &AdminOptions::new()).await;
     let altered = altered.expect("an answer");
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");

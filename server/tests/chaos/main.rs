@@ -41,14 +41,8 @@ use row::{Length, Row};
 
 /// All rows, in the order in which they are played.
 fn rows() -> impl Iterator<Item = Row> {
-    let all = [
-        api::ROWS,
-        relays::ROWS,
-        projectors::ROWS,
-        database::ROWS,
-        brokers::ROWS,
-        clocks::ROWS,
-    ];
+    let all =
+        [api::ROWS, relays::ROWS, projectors::ROWS, database::ROWS, brokers::ROWS, clocks::ROWS];
     all.into_iter().flatten().copied()
 }
 

@@ -129,10 +129,7 @@ async fn stopped_and_continued() -> String {
 
 /// A client that orders the broker about.
 pub fn admin(world: &World) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new()
-        .set("bootstrap.servers", world.bootstrap())
-        .create()
-        .expect("a client")
+    ClientConfig::new().set("bootstrap.servers", world.bootstrap()).create().expect("a client")
 }
 
 /// Deletes topics and waits until the broker knows them no more.
@@ -233,8 +230,7 @@ async fn fence(world: &World) {
         .set("transactional.id", format!("{}.relay.job", world.prefix()))
         .create()
         .expect("a producer");
-    let fenced = tokio::task::spawn_blocking(move || {
-        producer.init_transactions(Duration::from_secs(30))
-    });
+    let fenced =
+        tokio::task::spawn_blocking(move || producer.init_transactions(Duration::from_secs(30)));
     fenced.await.expect("no panic").expect("the id is taken");
 }

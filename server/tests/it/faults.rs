@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::client::{self, Client, text};
 use crate::distributed::{play, settings};
 use crate::door::Door;
-use crate::process::{Process, free_port};
 use crate::orders::{administrator, n_stored, order};
+use crate::process::{Process, free_port};
 use crate::world::{World, until};
 
 /// How long a step may take while its processes are killed and started again.

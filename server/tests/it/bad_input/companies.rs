@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::{Stage, absent};
 use crate::client::{Answer, document};
-use crate::orders::n_stored;
 use crate::job::{days, now};
+use crate::orders::n_stored;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_companys_ids_look_like_absent_ones() {

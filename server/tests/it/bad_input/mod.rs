@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::client::{Answer, Client, document, read};
-use crate::orders::n_stored;
 use crate::job::Company;
+use crate::orders::n_stored;
 use crate::process::Process;
 use crate::world::World;
 
