@@ -145,6 +145,58 @@ pub fn all() -> Vec<Event> {
     events
 }
 
+/// Events as they look otherwise: with the members that those of [`all`] leave out.
+#[must_use]
+pub fn others() -> Vec<Event> {
+    let human = || interview::Round {
+        round_type: interview::RoundType::ScreeningHuman,
+        mode: interview::Mode::HumanOnly,
+        interviewer_id: Some(MANAGER),
+        ..round()
+    };
+    let asked_by = || interview::AskedBy::Member { member_id: MANAGER };
+    let mut events: Vec<Event> = vec![
+        candidate::Event::ProfileChanged { profile: profile() }.into(),
+        interview::Event::Planned { round: human() }.into(),
+        interview::Event::Scheduled {
+            round: Some(human()),
+            at: minute(2_880),
+            duration_minutes: 30,
+        }
+        .into(),
+        interview::Event::QuestionAsked {
+            question_id: ASKED,
+            sequence: 1,
+            job_question_id: Some(WARMUP),
+            text: interview::QuestionText::Job {
+                text: "Which system that you built are you proud of?".into(),
+            },
+            question_type: job::QuestionType::Behavioral,
+            difficulty: job::Difficulty::Warmup,
+            dimensions: strings(&["communication"]),
+            asked_by: asked_by(),
+        }
+        .into(),
+        interview::Event::FollowUpAsked {
+            question_id: FOLLOW_UP,
+            sequence: 3,
+            follow_up_of: ASKED,
+            text: text("What would you do differently today?"),
+            asked_by: asked_by(),
+        }
+        .into(),
+    ];
+    events.extend(verdicts().into_iter().filter_map(|event| match event {
+        verdict::Event::Opened { record } => {
+            let mode = interview::Mode::HumanOnly;
+            let record = verdict::Record { mode, interviewer_id: Some(MANAGER), ..record };
+            Some(verdict::Event::Opened { record }.into())
+        }
+        _ => None,
+    }));
+    events
+}
+
 fn accounts() -> Vec<account::Event> {
     let email = Personal::new(Subject::Account(ACCOUNT), "ada.lindqvist@northwind.example".into());
     vec![account::Event::Registered { email }]

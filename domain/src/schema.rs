@@ -66,6 +66,91 @@ pub fn stored_schema(aggregate: &str, kind: &str) -> Option<Value> {
     Some(Value::Object(stored))
 }
 
+/// The JSON Schema of an event as the public topics and exports show it: the stored one without every
+/// member that is sealed. `None` for what is no stored schema.
+#[must_use]
+pub fn public_schema(stored: &Value) -> Option<Value> {
+    let defs = stored.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
+    let sealed = sealed_definitions(&defs);
+    let open_defs: Map<String, Value> = defs
+        .iter()
+        .filter_map(|(name, definition)| Some((name.clone(), open(definition, &sealed)?)))
+        .collect();
+    let Value::Object(mut public) = open(stored, &sealed)? else {
+        return None;
+    };
+    let id = stored.get("$id")?.as_str()?.rsplit_once('/')?;
+    public.insert("$id".into(), json!(format!("{}/public/{}", id.0, id.1)));
+    public.insert("title".into(), json!(format!("public {}", stored.get("title")?.as_str()?)));
+    public.remove("$defs");
+    let mut needed = BTreeSet::new();
+    public.values().for_each(|value| references(value, &open_defs, &mut needed));
+    let kept: Map<_, _> = open_defs.into_iter().filter(|(name, _)| needed.contains(name)).collect();
+    if !kept.is_empty() {
+        public.insert("$defs".into(), Value::Object(kept));
+    }
+    Some(Value::Object(public))
+}
+
+/// Name of the definition of every sealed member.
+const SEALED: &str = "Sealed";
+
+/// Names of the definitions that admit nothing but what is sealed.
+fn sealed_definitions(defs: &Map<String, Value>) -> BTreeSet<String> {
+    let mut sealed = BTreeSet::from([SEALED.to_owned()]);
+    loop {
+        let more: Vec<String> = defs
+            .iter()
+            .filter(|(name, value)| !sealed.contains(*name) && open(value, &sealed).is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
+        if more.is_empty() {
+            return sealed;
+        }
+        sealed.extend(more);
+    }
+}
+
+/// The schema without what is sealed; `None` where nothing else is left.
+fn open(schema: &Value, sealed: &BTreeSet<String>) -> Option<Value> {
+    let Value::Object(schema) = schema else {
+        return Some(schema.clone());
+    };
+    let mut left = schema.clone();
+    let target = schema.get("$ref").and_then(Value::as_str);
+    if target.and_then(|r| r.strip_prefix("#/$defs/")).is_some_and(|name| sealed.contains(name)) {
+        return None;
+    }
+    for keyword in ["anyOf", "oneOf"] {
+        if let Some(branches) = schema.get(keyword).and_then(Value::as_array) {
+            let kept: Vec<Value> = branches.iter().filter_map(|b| open(b, sealed)).collect();
+            let is_null = |branch: &Value| branch.get("type") == Some(&json!("null"));
+            if kept.len() < branches.len() && kept.iter().all(is_null) {
+                return None;
+            }
+            left.insert(keyword.into(), Value::Array(kept));
+        }
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if let Some(inner) = schema.get(keyword) {
+            left.insert(keyword.into(), open(inner, sealed)?);
+        }
+    }
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        let kept: Map<String, Value> = properties
+            .iter()
+            .filter_map(|(name, property)| Some((name.clone(), open(property, sealed)?)))
+            .collect();
+        if let Some(required) = schema.get("required").and_then(Value::as_array) {
+            let stays = |name: &&Value| name.as_str().is_some_and(|name| kept.contains_key(name));
+            let required: Vec<Value> = required.iter().filter(stays).cloned().collect();
+            left.insert("required".into(), Value::Array(required));
+        }
+        left.insert("properties".into(), Value::Object(kept));
+    }
+    Some(Value::Object(left))
+}
+
 fn variants(schema: &Schema) -> &[Value] {
     schema.get("oneOf").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
@@ -123,6 +208,31 @@ mod tests {
         assert_eq!(schema["description"], "A model answered.");
         assert_eq!(schema["properties"]["prompt"]["$ref"], "#/$defs/Sealed");
         assert!(schema["$defs"].get("Call").is_none());
+    }
+
+    #[test]
+    fn the_public_schema_lacks_what_is_sealed_and_keeps_the_rest() {
+        let stored = stored_schema("interview", "question_asked").expect("there is such an event");
+        let public = public_schema(&stored).expect("a schema");
+        assert_eq!(
+            public["$id"],
+            "https://schemas.colloquy.dev/events/public/interview.question_asked.v1.json"
+        );
+        let texts = public["$defs"]["QuestionText"]["oneOf"].as_array().expect("two kinds");
+        assert!(texts[0]["properties"].get("text").is_some(), "the job's text is public");
+        assert!(texts[1]["properties"].get("text").is_none(), "the candidate's own is not");
+        assert_eq!(texts[1]["required"], json!(["kind"]));
+        let defs: Vec<_> =
+            public["$defs"].as_object().expect("definitions").keys().cloned().collect();
+        assert!(defs.contains(&"AskedBy".to_owned()) && !defs.contains(&"Sealed".to_owned()));
+    }
+
+    #[test]
+    fn an_optional_sealed_member_is_not_left_as_a_null() {
+        let stored = stored_schema("application", "withdrawn").expect("there is such an event");
+        let public = public_schema(&stored).expect("a schema");
+        assert_eq!(public["properties"], json!({}));
+        assert!(!public.to_string().contains("Sealed"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod files;
 pub mod kafka;
 pub mod ledger;
 pub mod migrate;
+pub mod public;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

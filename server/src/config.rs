@@ -75,6 +75,8 @@ pub struct Kafka {
     pub schema_base: String,
     /// Copies of each partition; 0 leaves it to the broker.
     pub replication: i32,
+    /// Whether every topic has a twin without the data of persons.
+    pub public_topics: bool,
     /// How long a standby relay waits for the leader's sign of life, in seconds.
     pub lease_seconds: u64,
 }
@@ -224,6 +226,7 @@ impl Default for Kafka {
             prefix: "colloquy".to_owned(),
             schema_base: "https://schemas.colloquy.dev/events".to_owned(),
             replication: 0,
+            public_topics: false,
             lease_seconds: 10,
         }
     }

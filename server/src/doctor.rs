@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventlog::kafka::topics::{TOPICS, ensure};
+use eventlog::kafka::topics::{ensure, published};
 use sqlx::Connection;
 
 use crate::config::Config;
@@ -34,9 +34,10 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     };
     findings.push(Finding { what: "master key", how: key });
     if let Some(settings) = parts::kafka(config) {
-        let topics = tokio::time::timeout(Duration::from_secs(15), ensure(&settings, TOPICS)).await;
-        let how = match topics {
-            Ok(Ok(())) => Ok(format!("reached, {} topics as they should be", TOPICS.len())),
+        let topics = published(config.kafka.public_topics);
+        let ensured = ensure(&settings, &topics);
+        let how = match tokio::time::timeout(Duration::from_secs(15), ensured).await {
+            Ok(Ok(())) => Ok(format!("reached, {} topics as they should be", topics.len())),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no answer within 15 seconds; is kafka.bootstrap right?".to_owned()),
         };

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use eventlog::kafka::topics::TOPICS;
+use eventlog::kafka::topics;
 use identity::Identity;
 use projections::model::MODELS;
 use secrecy::SecretString;
 use server::config::Config;
 use server::embedded::{DATABASE, EmbeddedPostgres};
+use server::events_export::{self, Format};
 use server::parts::Parts;
 use server::roles::Roles;
-use server::{bootstrap, contracts, demo, doctor, embedded, faults, telemetry};
+use server::{bootstrap, contracts, demo, doctor, embedded, faults, published, telemetry};
 use tokio_util::sync::CancellationToken;
 
 /// The system of record for interviewing.
@@ -43,6 +44,11 @@ enum Role {
     Project,
     /// Acts on events: asks, judges, proposes, reads résumés, keeps deadlines.
     React,
+    /// The events for analytics.
+    Events {
+        #[command(subcommand)]
+        verb: EventsVerb,
+    },
     /// Brings the database's schema up to date.
     Migrate,
     /// Compares every read model with one folded afresh from the log.
@@ -57,6 +63,10 @@ enum Role {
         /// Folder to write to.
         #[arg(long, default_value = "schemas")]
         folder: PathBuf,
+        /// Keeps the schemas as those of this release: from then on they change only in ways that
+        /// no consumer notices.
+        #[arg(long)]
+        release: Option<String>,
     },
     /// Plays an interview from job to signed verdict through the public API.
     Demo {
@@ -79,6 +89,32 @@ enum Role {
 enum RelayVerb {
     /// Compares every topic with the log, event by event.
     Check,
+}
+
+#[derive(Subcommand)]
+enum EventsVerb {
+    /// Writes the log without personal data into files, with a manifest. Run again, it goes on where
+    /// it was cut short.
+    Export {
+        /// How the events are written.
+        #[arg(long, value_enum)]
+        format: Format,
+        /// Folder of the files.
+        #[arg(long)]
+        out: PathBuf,
+        /// First position.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Last position; the log's last one without it.
+        #[arg(long)]
+        to: Option<u64>,
+        /// Only events of this aggregate; may be given several times.
+        #[arg(long = "aggregate")]
+        aggregates: Vec<String>,
+        /// Positions that one file covers.
+        #[arg(long, default_value_t = events_export::POSITIONS_PER_FILE)]
+        positions_per_file: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -104,7 +140,13 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let config = Config::read(cli.config.as_deref())?;
     match cli.role {
-        Role::Schema { folder } => return contracts::write(&folder),
+        Role::Schema { folder, release } => {
+            contracts::write(&folder)?;
+            return match release {
+                Some(name) => published::released::release(&folder, &name),
+                None => Ok(()),
+            };
+        }
         Role::Doctor => return tell(&doctor::examine(&config).await),
         Role::Demo { url: Some(url), operator, password, examples } => {
             let (Some(operator), Some(password)) = (operator, password) else {
@@ -157,6 +199,7 @@ async fn with_database(
         match role {
             Role::Migrate => {}
             Role::Verify => verify(&parts).await?,
+            Role::Events { verb } => export_events(&parts, verb).await?,
             Role::Relay { verb: Some(RelayVerb::Check) } => relay_check(&parts).await?,
             Role::Relay { verb: None } => {
                 roles.relay()?;
@@ -278,12 +321,35 @@ async fn verify(parts: &Parts) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn export_events(parts: &Parts, verb: EventsVerb) -> anyhow::Result<()> {
+    let EventsVerb::Export { format, out, from, to, aggregates, positions_per_file } = verb;
+    let request = events_export::Request {
+        format,
+        folder: out,
+        from,
+        to,
+        aggregates: aggregates.into_iter().collect(),
+        positions_per_file,
+        schema_base: parts.config.kafka.schema_base.clone(),
+    };
+    let tell = |part: &events_export::PartFile| println!("{}: {} events", part.name, part.events);
+    let manifest = events_export::export(&*parts.log(), &request, tell).await?;
+    println!(
+        "{} events of positions {} to {} in {} files",
+        manifest.events,
+        manifest.from,
+        manifest.to,
+        manifest.files.len()
+    );
+    Ok(())
+}
+
 async fn relay_check(parts: &Parts) -> anyhow::Result<()> {
     let settings = parts.kafka().context("the check needs kafka.bootstrap")?;
     let mut n_incomplete = 0;
-    for topic in TOPICS {
+    for topic in topics::published(parts.config.kafka.public_topics) {
         let store = parts.log();
-        let report = eventlog::kafka::check::completeness(&settings, *topic, store).await?;
+        let report = eventlog::kafka::check::completeness(&settings, topic, store).await?;
         println!("{report}");
         n_incomplete += u32::from(!report.is_complete());
     }

@@ -13,7 +13,7 @@ use eventlog::feed::{Checkpoints, Feed, LogFeed};
 use eventlog::kafka::KafkaFeed;
 use eventlog::kafka::lease::PgLeases;
 use eventlog::kafka::relay;
-use eventlog::kafka::topics::{TOPICS, ensure};
+use eventlog::kafka::topics::{Topic, ensure, published};
 use eventlog::ledger::{CheckpointsOf, Ledger, PostgresLedger};
 use eventlog::store::Filter;
 use identity::Identity;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::parts::Parts;
-use crate::{ai, edge};
+use crate::{ai, edge, published};
 
 /// How often deadlines are looked at.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
@@ -61,7 +61,8 @@ impl Roles {
             .await
             .with_context(|| format!("http.listen: {wanted} cannot be listened on"))?;
         let address = listener.local_addr()?;
-        let router = edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks);
+        let router = edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks)
+            .merge(published::serve::router(&self.parts.config.kafka)?);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let served =
@@ -129,12 +130,13 @@ impl Roles {
         let mut parts = relay::Parts::new(settings.clone(), self.parts.log(), leases);
         parts.lease_period = Duration::from_secs(self.parts.config.kafka.lease_seconds.max(1));
         parts.fail_points = Arc::clone(&self.fail_point);
+        let topics = published(self.parts.config.kafka.public_topics);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            if !wait_for_topics(&settings, &stop).await {
+            if !wait_for_topics(&settings, &topics, &stop).await {
                 return;
             }
-            for stopped in relay::run_all(&parts, TOPICS, &stop).await {
+            for stopped in relay::run_all(&parts, &topics, &stop).await {
                 tracing::error!(%stopped, "a topic is not published any more");
             }
         });
@@ -191,10 +193,11 @@ impl Roles {
 /// Makes and checks the topics as soon as the broker is there; `false` when told to stop before.
 async fn wait_for_topics(
     settings: &eventlog::kafka::KafkaSettings,
+    topics: &[Topic],
     stop: &CancellationToken,
 ) -> bool {
     loop {
-        match ensure(settings, TOPICS).await {
+        match ensure(settings, topics).await {
             Ok(()) => return true,
             Err(error) => tracing::warn!(%error, "topics cannot be made yet, trying again"),
         }

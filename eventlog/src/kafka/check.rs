@@ -8,14 +8,16 @@ use std::sync::Arc;
 use domain::ids::CompanyId;
 use rdkafka::Message;
 use rdkafka::error::KafkaError;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::mark::{MarkError, read_mark};
-use super::message::decode;
+use super::message::{DecodeError, decode, place};
 use super::scan::scan;
 use super::topics::Topic;
 use super::{KafkaSettings, blocking};
-use crate::envelope::{EventHash, Position, Version};
+use crate::envelope::{EventHash, Position, StoredEvent, Version};
+use crate::public::without_personal;
 use crate::store::{EventStore, Filter, ReadError};
 
 /// How many events one reading of the log asks for.
@@ -107,7 +109,7 @@ pub async fn completeness(
     let mark = read_mark(settings, &name).await?;
     let settings = settings.clone();
     let mut seen = blocking(move || {
-        let mut seen = Seen::default();
+        let mut seen = Seen { is_public: topic.is_public, ..Seen::default() };
         seen.report.topic.clone_from(&name);
         scan(&settings, &name, topic.partitions, |record| {
             seen.note(record);
@@ -143,7 +145,7 @@ async fn compare(
             let mut n_found = 0;
             while let Some((_, hash)) = records.next_if(|(at, _)| *at == event.position) {
                 n_found += 1;
-                report.hash_mismatches += u64::from(hash != Some(event.hash));
+                report.hash_mismatches += u64::from(hash != Some(expected(event, topic)));
             }
             match n_found {
                 0 if event.position > end => report.pending += 1,
@@ -164,7 +166,9 @@ async fn compare(
 #[derive(Default)]
 struct Seen {
     report: Report,
-    /// Position and hash; no hash if the bytes do not match it.
+    is_public: bool,
+    /// Position and hash; no hash if the bytes do not match it. Of a public record the hash binds the
+    /// event's own and the record's value.
     events: Vec<(Position, Option<EventHash>)>,
     /// Partition and last version of each stream.
     streams: HashMap<(CompanyId, Uuid), (i32, Version)>,
@@ -173,18 +177,42 @@ struct Seen {
 impl Seen {
     fn note<M: Message>(&mut self, record: &M) {
         self.report.in_topic += 1;
-        let Ok(event) = decode(record) else {
+        let Ok(noted) = self.read(record) else {
             self.report.undecodable += 1;
             return;
         };
-        let hash = event.is_intact().then_some(event.hash);
-        self.events.push((event.position, hash));
+        let (position, stream, version, hash) = noted;
+        self.events.push((position, hash));
         let partition = record.partition();
-        let (at, last) = self
-            .streams
-            .entry((event.stream.company, event.stream.id))
-            .or_insert((partition, Version::default()));
-        self.report.out_of_order += u64::from(*at != partition || event.version < *last);
-        *last = event.version.max(*last);
+        let (at, last) = self.streams.entry(stream).or_insert((partition, Version::default()));
+        self.report.out_of_order += u64::from(*at != partition || version < *last);
+        *last = version.max(*last);
     }
+
+    fn read<M: Message>(&self, record: &M) -> Result<Noted, DecodeError> {
+        if self.is_public {
+            let place = place(record)?;
+            let hash = public_hash(place.hash, record.payload().unwrap_or_default());
+            let stream = (place.company, place.stream_id);
+            return Ok((place.position, stream, place.version, Some(hash)));
+        }
+        let event = decode(record)?;
+        let hash = event.is_intact().then_some(event.hash);
+        Ok((event.position, (event.stream.company, event.stream.id), event.version, hash))
+    }
+}
+
+/// Position, stream, version and hash of a record.
+type Noted = (Position, (CompanyId, Uuid), Version, Option<EventHash>);
+
+/// What a record of the event must hash to.
+fn expected(event: &StoredEvent, topic: Topic) -> EventHash {
+    match topic.is_public {
+        true => public_hash(event.hash, &without_personal(&event.payload)),
+        false => event.hash,
+    }
+}
+
+fn public_hash(event: EventHash, value: &[u8]) -> EventHash {
+    EventHash(Sha256::new().chain_update(event.0).chain_update(value).finalize().into())
 }

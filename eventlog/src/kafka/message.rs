@@ -13,7 +13,8 @@ use rdkafka::message::{Header, Headers, OwnedHeaders};
 use uuid::Uuid;
 
 use super::topics::Topic;
-use crate::envelope::{Cause, Position, StoredEvent, StreamId, Version};
+use crate::envelope::{Cause, EventHash, Position, StoredEvent, StreamId, Version};
+use crate::public::without_personal;
 
 const CONTENT_TYPE: &str = "content-type";
 const SPEC_VERSION: &str = "ce_specversion";
@@ -33,9 +34,11 @@ const AGGREGATE: &str = "ce_aggregate";
 const COMMAND_ID: &str = "ce_commandid";
 const FINGERPRINT: &str = "ce_fingerprint";
 const RECORDED_TIME: &str = "ce_recordedtime";
+const ACTOR_KIND: &str = "ce_actorkind";
 const TRACE_PARENT: &str = "traceparent";
 
 const TYPE_PREFIX: &str = "colloquy.";
+const PUBLIC_TYPE_PREFIX: &str = "colloquy.public.";
 const PLATFORM: &str = "/platform/";
 const COMPANIES: &str = "/companies/";
 
@@ -77,6 +80,38 @@ impl Record {
         headers.extend(cause.causation_id.map(|id| (CAUSATION_ID, id.to_string())));
         headers.extend(cause.trace_parent.clone().map(|parent| (TRACE_PARENT, parent)));
         Self { key: stream.id.to_string(), headers, value: event.payload.clone() }
+    }
+
+    /// The same without the data of persons, for the public topics: of the actor only the kind, and
+    /// neither the command nor the client's trace. `ce_hash` is that of the event in the log.
+    #[must_use]
+    pub fn public(event: &StoredEvent, schema_base: &str) -> Self {
+        let StoredEvent { name, schema_version, cause, .. } = event;
+        let mut record = Self::of(event, schema_base);
+        for (header, value) in &mut record.headers {
+            match *header {
+                TYPE => *value = format!("{PUBLIC_TYPE_PREFIX}{name}.v{schema_version}"),
+                DATA_SCHEMA => {
+                    *value = format!("{schema_base}/public/{name}.v{schema_version}.json");
+                }
+                ACTOR => {
+                    let kind = cause.actor.split(':').next().unwrap_or_default();
+                    (*header, *value) = (ACTOR_KIND, kind.to_owned());
+                }
+                _ => {}
+            }
+        }
+        record
+            .headers
+            .retain(|(header, _)| ![COMMAND_ID, FINGERPRINT, TRACE_PARENT].contains(header));
+        record.value = without_personal(&event.payload);
+        record
+    }
+
+    /// The value of a header, such as `ce_id`.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| *header == name).map(|(_, value)| value.as_str())
     }
 
     /// The headers in the client's form.
@@ -160,6 +195,43 @@ pub fn decode<M: Message>(record: &M) -> Result<StoredEvent, DecodeError> {
                 .transpose()?,
         },
         payload: Bytes::copy_from_slice(value),
+        hash: fields.text(HASH)?.parse().map_err(|()| DecodeError::Malformed(HASH))?,
+    })
+}
+
+/// Where an event of a public topic stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In the log.
+    pub position: Position,
+    /// Its stream's company.
+    pub company: CompanyId,
+    /// Its stream's id.
+    pub stream_id: Uuid,
+    /// In its stream.
+    pub version: Version,
+    /// Hash of the event in the log.
+    pub hash: EventHash,
+}
+
+/// Where the event of a public record stands.
+///
+/// # Errors
+/// [`DecodeError`] when the record is not in the form that [`Record::public`] gives it.
+pub fn place<M: Message>(record: &M) -> Result<Place, DecodeError> {
+    let fields = Fields(record.headers());
+    let stream_id = fields.uuid(SUBJECT)?;
+    if record.key() != Some(stream_id.to_string().as_bytes()) {
+        return Err(DecodeError::Key);
+    }
+    if !fields.text(TYPE)?.starts_with(PUBLIC_TYPE_PREFIX) {
+        return Err(DecodeError::Malformed(TYPE));
+    }
+    Ok(Place {
+        position: Position(fields.number(POSITION)?),
+        company: company(fields.text(SOURCE)?)?,
+        stream_id,
+        version: Version(fields.number(STREAM_VERSION)?),
         hash: fields.text(HASH)?.parse().map_err(|()| DecodeError::Malformed(HASH))?,
     })
 }

@@ -158,7 +158,7 @@ impl Relay {
 
     fn sharing(parts: Parts, topic: Topic, tail: Arc<Tail>) -> Self {
         let name = topic.name(&parts.settings.prefix);
-        let transactional_id = format!("{}.relay.{}", parts.settings.prefix, topic.aggregate);
+        let transactional_id = format!("{}.relay.{}", parts.settings.prefix, topic.label());
         let filter = Filter { aggregates: vec![topic.aggregate.to_owned()] };
         let holder = Uuid::from_bytes(rand::random());
         Self { parts, tail, filter, topic, name, transactional_id, holder }
@@ -347,7 +347,8 @@ impl Relay {
         };
         let mark = Mark { position: last.position, hash: last.hash };
         let base = &self.parts.settings.schema_base;
-        let records: Arc<[Record]> = events.iter().map(|event| Record::of(event, base)).collect();
+        let records: Arc<[Record]> =
+            events.iter().map(|event| self.topic.record(event, base)).collect();
         let mut pause = Pause::default();
         loop {
             let (publisher, batch) = (Arc::clone(publisher), Arc::clone(&records));

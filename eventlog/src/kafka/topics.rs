@@ -1,5 +1,6 @@
 //! The table of topics: the one source for creating them, checking them, and `schemas/topics.toml`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::message::Record;
 use super::{KafkaSettings, blocking};
+use crate::envelope::StoredEvent;
 
 /// What one aggregate's topic looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +21,15 @@ pub struct Topic {
     pub collection: &'static str,
     /// Number of partitions. Never changed, because the keys' places depend on it.
     pub partitions: i32,
+    /// Whether it holds the events without the data of persons.
+    pub is_public: bool,
 }
 
 const BUSY: i32 = 12;
 const CALM: i32 = 3;
 
 const fn topic(aggregate: &'static str, collection: &'static str, partitions: i32) -> Topic {
-    Topic { aggregate, collection, partitions }
+    Topic { aggregate, collection, partitions, is_public: false }
 }
 
 /// Every aggregate's topic, by name.
@@ -56,11 +61,42 @@ impl Topic {
         TOPICS.iter().copied().find(|topic| topic.aggregate == aggregate)
     }
 
+    /// Its twin without the data of persons: same keys, same number of partitions.
+    #[must_use]
+    pub fn public(self) -> Self {
+        Self { is_public: true, ..self }
+    }
+
     /// Its name in Kafka.
     #[must_use]
     pub fn name(self, prefix: &str) -> String {
-        format!("{prefix}.{}.v1", self.aggregate)
+        format!("{prefix}.{}.v1", self.label())
     }
+
+    /// What tells it from all other topics of the same prefix.
+    #[must_use]
+    pub fn label(self) -> Cow<'static, str> {
+        match self.is_public {
+            true => Cow::Owned(format!("public.{}", self.aggregate)),
+            false => Cow::Borrowed(self.aggregate),
+        }
+    }
+
+    /// What it holds for an event. `schema_base` is what `ce_dataschema` begins with.
+    #[must_use]
+    pub fn record(self, event: &StoredEvent, schema_base: &str) -> Record {
+        match self.is_public {
+            true => Record::public(event, schema_base),
+            false => Record::of(event, schema_base),
+        }
+    }
+}
+
+/// The topics that a relay publishes: every aggregate's, and their twins where they are wanted.
+#[must_use]
+pub fn published(with_public: bool) -> Vec<Topic> {
+    let twins = TOPICS.iter().map(|topic| topic.public()).filter(|_| with_public);
+    TOPICS.iter().copied().chain(twins).collect()
 }
 
 /// Name of the topic that holds every topic's mark: one partition, compacted.
@@ -240,7 +276,8 @@ async fn check_settings(
 pub fn render_toml() -> String {
     let mut toml = String::from(
         "# Every Kafka topic of Colloquy. Generated from the table in eventlog/src/kafka/topics.rs.\n\
-         # The first part of the names is a setting; `colloquy` is its default.\n",
+         # The first part of the names is a setting; `colloquy` is its default. The public ones are\n\
+         # there where kafka.public_topics is set.\n",
     );
     let mut row = |name: &str, holds: &str, key: &str, wanted: &Wanted| {
         let value = |setting| {
@@ -259,10 +296,12 @@ pub fn render_toml() -> String {
         }
         let _ = writeln!(toml, "owner = \"relay\"");
     };
-    for wanted in wanted("colloquy", TOPICS) {
-        match TOPICS.iter().find(|topic| topic.name("colloquy") == wanted.name) {
+    let published = published(true);
+    for wanted in wanted("colloquy", &published) {
+        match published.iter().find(|topic| topic.name("colloquy") == wanted.name) {
             Some(topic) => {
-                let holds = format!("{} events", topic.aggregate);
+                let personal = if topic.is_public { " without personal data" } else { "" };
+                let holds = format!("{} events{personal}", topic.aggregate);
                 row(&wanted.name, &holds, "stream id", &wanted);
             }
             None => row(&wanted.name, "last published position of each topic", "topic", &wanted),

@@ -4,6 +4,7 @@
     reason = "tests find their servers in the environment and wait for the tasks they spawn"
 )]
 
+mod check;
 mod feed;
 mod lease;
 mod message;

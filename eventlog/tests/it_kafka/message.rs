@@ -6,7 +6,7 @@ use domain::ids::CompanyId;
 use eventlog::envelope::{
     Cause, EventHash, NewEvent, Position, StoredEvent, StreamId, Version, event_hash,
 };
-use eventlog::kafka::message::{DecodeError, Record, decode};
+use eventlog::kafka::message::{DecodeError, Record, decode, place};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -197,4 +197,38 @@ fn a_record_under_another_key_or_without_a_value_is_refused() {
     assert_eq!(decode(&received(&record).set_payload(None)), Err(DecodeError::NoValue));
     let bare = received(&record).replace_headers(None);
     assert_eq!(decode(&bare), Err(DecodeError::Missing("ce_specversion")));
+}
+
+#[test]
+fn a_public_record_is_the_same_cloud_event_without_the_person() {
+    let mut event = sample();
+    let sealed = r#"{"ciphertext":"x","commitment":"c","key":"k","nonce":"n"}"#;
+    event.payload = format!(r#"{{"n":1,"text":{sealed}}}"#).into();
+    let record = Record::public(&event, BASE);
+    assert_eq!(&*record.value, br#"{"n":1}"#);
+    let own = Record::of(&event, BASE);
+    let differing: Vec<_> =
+        record.headers.iter().filter(|header| !own.headers.contains(header)).cloned().collect();
+    let schema =
+        "https://schemas.example.org/events/public/interview.answer_recorded.v1.json".to_owned();
+    assert_eq!(
+        differing,
+        [
+            ("ce_type", "colloquy.public.interview.answer_recorded.v1".to_owned()),
+            ("ce_dataschema", schema),
+            ("ce_actorkind", "candidate".to_owned()),
+        ]
+    );
+    let dropped = ["ce_actor", "ce_commandid", "ce_fingerprint", "traceparent"];
+    assert!(dropped.iter().all(|name| own.header(name).is_some()));
+    assert!(dropped.iter().all(|name| record.header(name).is_none()));
+
+    let found = place(&received(&record)).expect("a public record");
+    assert_eq!(
+        (found.position, found.version, found.hash),
+        (event.position, event.version, event.hash)
+    );
+    assert_eq!((found.company, found.stream_id), (event.stream.company, event.stream.id));
+    assert_eq!(place(&received(&own)), Err(DecodeError::Malformed("ce_type")));
+    assert!(decode(&received(&record)).is_err(), "it is no event of the log");
 }

@@ -25,6 +25,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("figment", &["server"]),
     ("metrics-exporter-prometheus", &["server"]),
     ("nix", &["server"]),
+    ("parquet", &["server"]),
     ("tracing-subscriber", &["server"]),
     // What is stored: the log, what is kept beside it, and the private server. Topics are written and
     // fed from in the log alone; the demo reads one as any consumer does.

@@ -27,13 +27,19 @@ fn committed(path: &Path) -> Option<String> {
 }
 
 /// Committed files of events by name: schemas end in `.json`, samples in `.sample.json`.
-fn event_files() -> BTreeMap<String, Value> {
-    let folder = std::fs::read_dir(root().join("schemas/events")).expect("a folder");
+pub fn event_files() -> BTreeMap<String, Value> {
+    files_in("")
+}
+
+/// The same of a folder under `schemas/events`.
+pub fn files_in(part: &str) -> BTreeMap<String, Value> {
+    let folder = std::fs::read_dir(root().join("schemas/events").join(part)).expect("a folder");
     folder
-        .map(|entry| {
-            let entry = entry.expect("an entry");
-            let text = std::fs::read_to_string(entry.path()).expect("a text");
-            let name = entry.file_name().into_string().expect("a name");
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("a text");
+            let name = path.file_name().expect("a name").to_str().expect("a name").to_owned();
             let value = serde_json::from_str(&text);
             (name.clone(), value.unwrap_or_else(|error| panic!("{name}: {error}")))
         })
@@ -44,6 +50,12 @@ fn sample_files() -> BTreeMap<String, Value> {
     let mut files = event_files();
     files.retain(|name, _| name.ends_with(".sample.json"));
     files
+}
+
+/// The file of a sample's schema, such as `interview.started.v1.json`.
+pub fn schema_file(sample: &str) -> String {
+    let stem = sample.trim_end_matches(".sample.json");
+    format!("{}.json", stem.trim_end_matches(".other").trim_end_matches(".minimal"))
 }
 
 #[test]
@@ -67,7 +79,8 @@ fn every_committed_event_file_belongs_to_an_event() {
         .map(|(aggregate, kind)| format!("{aggregate}.{kind}"))
         .collect();
     for file in event_files().into_keys() {
-        let stem = file.trim_end_matches(".json").trim_end_matches(".sample");
+        let file = if file.ends_with(".sample.json") { schema_file(&file) } else { file };
+        let stem = file.trim_end_matches(".json");
         let (name, version) = stem.rsplit_once(".v").expect("a version in the file's name");
         let version: u16 = version.parse().expect("a version");
         assert!(names.contains(name), "{file} describes no event");
@@ -79,7 +92,7 @@ fn every_committed_event_file_belongs_to_an_event() {
 fn every_sample_fits_its_schema() {
     let files = event_files();
     for (file, sample) in sample_files() {
-        let schema = &files[&file.replace(".sample.json", ".json")];
+        let schema = &files[&schema_file(&file)];
         let validator = jsonschema::validator_for(schema)
             .unwrap_or_else(|error| panic!("the schema of {file}: {error}"));
         let problems: Vec<_> =
@@ -95,7 +108,7 @@ fn a_payload_that_lacks_what_is_promised_does_not_fit() {
     let files = event_files();
     let mut n_tried = 0;
     for (file, sample) in sample_files() {
-        let schema = &files[&file.replace(".sample.json", ".json")];
+        let schema = &files[&schema_file(&file)];
         let validator = jsonschema::validator_for(schema).expect("a schema");
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         for member in required.iter().filter_map(Value::as_str) {
@@ -172,8 +185,14 @@ fn read(sample: &Value) -> StoredEvent {
 #[tokio::test]
 async fn every_sample_that_was_ever_committed_is_still_read() {
     let codec = Codec::new(Arc::new(SampleVault));
-    let now: HashMap<String, Event> =
-        samples::all().into_iter().map(|event| (schema::stored_name(&event), event)).collect();
+    let now: HashMap<String, Event> = contracts::samples()
+        .expect("samples")
+        .into_iter()
+        .map(|sample| {
+            let file = schema::file_name(&sample.stored.name);
+            (sample.kind.file_name(file.trim_end_matches(".json")), sample.event)
+        })
+        .collect();
     for (file, sample) in sample_files() {
         let stored = read(&sample);
         assert!(stored.is_intact(), "{file}: the hash is not that of its bytes");
@@ -181,7 +200,7 @@ async fn every_sample_that_was_ever_committed_is_still_read() {
         let opened = codec.open(vec![stored]).await;
         let opened: Vec<Recorded> = opened.unwrap_or_else(|error| panic!("{file}: {error}"));
         if version == domain::event::current_version(&name) {
-            assert_eq!(Some(&opened[0].event), now.get(&name), "{file}");
+            assert_eq!(Some(&opened[0].event), now.get(&file), "{file}");
         }
     }
 }
