@@ -1,7 +1,7 @@
 # Every verb of the project. Each installs the system packages it lacks (Debian; elsewhere it says which).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt schema demo bench chaos
+.PHONY: help run test check fmt schema contracts demo bench chaos
 
 help: ## lists the verbs
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,9 @@ fmt: ## formats all code
 schema: ## writes the contracts under schemas/ from the code
 	@deploy/install.sh build
 	cargo run --bin colloquy -- schema
+
+contracts: ## checks a demo's records in Kafka against the committed contracts, with public validators
+	@deploy/test-env.sh deploy/contracts.sh
 
 demo: ## plays an interview from job to signed verdict through the public API
 	@deploy/install.sh run

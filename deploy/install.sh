@@ -5,6 +5,7 @@
 #   install.sh run     that, and PostgreSQL
 #   install.sh test    that, and what runs and reads a Kafka broker
 #   install.sh chaos   that, and what fakes clocks
+#   install.sh contracts  what `test` installs, and what public validators are installed with
 #
 # On Debian and its relatives, as root or with sudo, it installs; elsewhere it prints the command and fails.
 set -euo pipefail
@@ -50,6 +51,14 @@ test_() {
   need maven has mvn
   need kcat has kcat
   need procps has ps
+  need python3 has python3
+}
+
+contracts() {
+  test_
+  need python3-venv python3 -c 'import ensurepip, venv'
+  need postgresql-client has psql
+  need npm has npm
 }
 
 chaos() {
@@ -62,8 +71,9 @@ case "${1:-}" in
   run) run ;;
   test) test_ ;;
   chaos) chaos ;;
+  contracts) contracts ;;
   *)
-    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

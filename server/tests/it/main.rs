@@ -5,6 +5,7 @@
     reason = "the environment says where the servers are, and tasks end with their test's runtime"
 )]
 
+mod analytics;
 mod architecture;
 mod bad_input;
 mod client;
@@ -13,11 +14,13 @@ mod contracts;
 mod distributed;
 mod door;
 mod embedded;
+mod events_export;
 mod faults;
 mod job;
 mod orders;
 mod outages;
 mod process;
+mod published;
 mod rights;
 mod servers;
 mod socket;
