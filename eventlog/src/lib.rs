@@ -16,6 +16,8 @@ pub mod kafka;
 pub mod ledger;
 pub mod migrate;
 pub mod public;
+#[cfg(feature = "eventstoredb-stand-in")]
+pub mod stand_in;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -210,7 +210,7 @@ impl EventStore for MemoryStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { dense_positions: true, claims: true, guards: true }
+        Capabilities { dense_positions: true, claims: true, guards: true, in_database: false }
     }
 }
 

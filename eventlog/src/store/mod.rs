@@ -3,6 +3,8 @@
 mod batch;
 mod check;
 mod connect;
+#[cfg(feature = "eventstoredb")]
+pub mod eventstoredb;
 mod gather;
 mod lane;
 pub mod memory;
@@ -127,15 +129,18 @@ pub struct LogPage {
     pub head: Position,
 }
 
-/// What a store can promise.
+/// What a store can promise beyond the words of [`EventStore`], and what it cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Positions are 1, 2, 3 … without a gap.
+    /// Positions are 1, 2, 3 … without a gap. Else they rise in commit order, with gaps.
     pub dense_positions: bool,
-    /// Claims are judged together with the events.
+    /// Claims are judged together with the events. Else they are reserved before.
     pub claims: bool,
-    /// Versions of other streams are judged together with the events.
+    /// Versions of other streams are judged together with the events. Else they are looked at right
+    /// before, and what moves in between is not noticed.
     pub guards: bool,
+    /// The log stands in tables beside the read models, where SQL can join it with them.
+    pub in_database: bool,
 }
 
 /// The log: one total order of all events, each in the order of its stream.

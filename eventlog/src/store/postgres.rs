@@ -257,7 +257,7 @@ impl EventStore for PostgresStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { dense_positions: true, claims: true, guards: true }
+        Capabilities { dense_positions: true, claims: true, guards: true, in_database: true }
     }
 }
 

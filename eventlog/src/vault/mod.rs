@@ -1,5 +1,7 @@
 //! KeyVault port: a key per person; forgetting the key erases the person.
 
+#[cfg(feature = "eventstoredb")]
+pub mod gate;
 pub mod memory;
 pub mod postgres;
 pub mod rekey;

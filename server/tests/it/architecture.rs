@@ -30,6 +30,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     // What is stored: the log, what is kept beside it, and the private server. Topics are written and
     // fed from in the log alone; the demo reads one as any consumer does.
     ("sqlx", &["eventlog", "identity", "projections", "server"]),
+    ("kurrentdb", &["eventlog"]),
     ("rdkafka", &["eventlog", "server"]),
     ("object_store", &["eventlog", "server"]),
     // The edge. The server joins its routers and plays the demo through them.
