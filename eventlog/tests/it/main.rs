@@ -9,6 +9,8 @@ mod chaos;
 mod contract;
 mod database;
 mod deadlines;
+#[cfg(all(feature = "eventstoredb", feature = "eventstoredb-stand-in"))]
+mod eventstoredb;
 mod ledger;
 mod outage;
 mod postgres;
