@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 
+use crate::lag_elsewhere;
 use crate::model::{MODELS, Model};
 use crate::query::{QueryError, Reads};
 
@@ -42,6 +43,18 @@ pub async fn lag(reads: &Reads) -> Result<Vec<Lag>, QueryError> {
 }
 
 async fn of_model(reads: &Reads, model: &Model) -> Result<Lag, QueryError> {
+    if !reads.store.capabilities().in_database {
+        let mut conn = reads.pool.acquire().await?;
+        let consumer = model.consumer_name();
+        let missing = lag_elsewhere::missing(reads, &mut conn, &consumer, model.aggregates).await?;
+        return Ok(Lag {
+            model: model.name,
+            version: model.version,
+            n_events: missing.n_events,
+            seconds: age(reads, missing.oldest),
+            n_parked: missing.n_parked,
+        });
+    }
     let row = sqlx::query(
         "with behind as materialized (
             select s.tenant_id, s.category, s.stream_id, coalesce(a.version, 0) as applied,
@@ -70,15 +83,19 @@ async fn of_model(reads: &Reads, model: &Model) -> Result<Lag, QueryError> {
         Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or_default())
     };
     let oldest: Option<DateTime<Utc>> = row.try_get("oldest")?;
-    let millis = oldest.map_or(0, |oldest| (reads.clock.now() - oldest).num_milliseconds());
-    let millis = u64::try_from(millis).unwrap_or_default();
     Ok(Lag {
         model: model.name,
         version: model.version,
         n_events: number("n_events")?,
-        seconds: to_float(millis) / 1000.0,
+        seconds: age(reads, oldest),
         n_parked: number("n_parked")?,
     })
+}
+
+/// In seconds.
+fn age(reads: &Reads, oldest: Option<DateTime<Utc>>) -> f64 {
+    let millis = oldest.map_or(0, |oldest| (reads.clock.now() - oldest).num_milliseconds());
+    to_float(u64::try_from(millis).unwrap_or_default()) / 1000.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge need not be exact beyond 2^53")]

@@ -14,6 +14,7 @@ pub mod history;
 pub mod interviews;
 pub mod jobs;
 pub mod lag;
+mod lag_elsewhere;
 pub mod live;
 pub mod members;
 pub mod model;
