@@ -1,5 +1,5 @@
 //! The settings: one typed tree, read once. File, then environment, then the well-known aliases
-//! `DATABASE_URL` and `KAFKA_BOOTSTRAP`. `deploy/config.example.toml` lists every key.
+//! `DATABASE_URL`, `EVENTSTORE_URL` and `KAFKA_BOOTSTRAP`. `deploy/config.example.toml` lists every key.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ pub struct Config {
     pub database: Database,
     /// The private database, where no other is given.
     pub embedded: Embedded,
+    /// Where the log is, if not in the database.
+    pub event_store: EventStore,
     /// Kafka; without it the log itself is the feed.
     pub kafka: Kafka,
     /// Keys.
@@ -61,6 +63,24 @@ pub struct Database {
 pub struct Embedded {
     /// Folder of `postgres` and `initdb`; empty searches for the newest.
     pub pg_bin: String,
+}
+
+/// Where the log is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventStore {
+    /// Empty is the database; `esdb://…` or `kurrentdb://…` an EventStoreDB; `memory` this process.
+    pub url: Secret,
+    /// First part of the names of streams in an EventStoreDB, so that logs can share a server.
+    pub prefix: String,
+}
+
+impl EventStore {
+    /// Whether the log lives in the process alone.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        self.url.expose() == "memory"
+    }
 }
 
 /// Kafka.
@@ -196,6 +216,7 @@ impl Default for Config {
             http: Http::default(),
             database: Database::default(),
             embedded: Embedded::default(),
+            event_store: EventStore::default(),
             kafka: Kafka::default(),
             secrets: Secrets::default(),
             files: Files::default(),
@@ -216,6 +237,12 @@ impl Default for Http {
 impl Default for Database {
     fn default() -> Self {
         Self { url: Secret::default(), max_connections: 20 }
+    }
+}
+
+impl Default for EventStore {
+    fn default() -> Self {
+        Self { url: Secret::default(), prefix: "colloquy".to_owned() }
     }
 }
 
@@ -252,7 +279,8 @@ impl Default for Log {
 
 impl Config {
     /// Reads the settings: defaults, then the file, then `COLLOQUY_…` with `__` between the levels
-    /// (`COLLOQUY_HTTP__LISTEN`), then `DATABASE_URL` and `KAFKA_BOOTSTRAP`.
+    /// (`COLLOQUY_HTTP__LISTEN`), then `DATABASE_URL`, `EVENTSTORE_URL` and
+    /// `KAFKA_BOOTSTRAP`.
     ///
     /// # Errors
     /// Names the key that is wrong, never its value.
@@ -277,6 +305,7 @@ impl Config {
         };
         let figment = figment
             .merge(alias("DATABASE_URL", "database.url"))
+            .merge(alias("EVENTSTORE_URL", "event_store.url"))
             .merge(alias("KAFKA_BOOTSTRAP", "kafka.bootstrap"));
         figment.extract().map_err(|error| anyhow::anyhow!("settings: {}", without_value(&error)))
     }

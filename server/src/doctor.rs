@@ -1,11 +1,18 @@
 //! `colloquy doctor`: says what is missing, one line for each thing that is needed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use eventlog::clock::SystemClock;
+use eventlog::fail_point::no_fail_point;
 use eventlog::kafka::topics::{ensure, published};
+use eventlog::store::ReadError;
+use eventlog::vault::MasterKey;
+use secrecy::SecretString;
 use sqlx::Connection;
 
 use crate::config::Config;
+use crate::store::{Opened, Place, StoreError};
 use crate::{embedded, parts, secrets_file};
 
 /// One thing that was looked at.
@@ -27,6 +34,9 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
         findings.push(Finding { what: "PostgreSQL programs", how: how.map_err(|e| e.to_string()) });
     } else {
         findings.push(Finding { what: "database", how: database(config).await });
+    }
+    if !config.event_store.url.is_empty() {
+        findings.push(Finding { what: "event store", how: event_store(config).await });
     }
     let key = match secrets_file::master_key_present(config) {
         Ok(()) => Ok("present and well formed".to_owned()),
@@ -50,6 +60,26 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     let ai = crate::ai::chain(&config.ai).map(|_| config.ai.providers.join(", then "));
     findings.push(Finding { what: "AI providers", how: ai.map_err(|e| e.to_string()) });
     findings
+}
+
+async fn event_store(config: &Config) -> Result<String, String> {
+    // Only the log itself is asked; the pool stays without a connection.
+    let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(Default::default());
+    let place = Place {
+        url: SecretString::default(),
+        pool: &pool,
+        fail_point: no_fail_point(),
+        clock: Arc::new(SystemClock),
+    };
+    let opened = Opened::start(&config.event_store, place, MasterKey::new([0; 32]));
+    let opened = opened.map_err(|error| error.to_string())?;
+    let head = opened.store().head().await;
+    opened.stop().await;
+    match head {
+        Ok(_) if config.event_store.is_memory() => Ok("this process, for development".to_owned()),
+        Ok(_) => Ok("reached".to_owned()),
+        Err(ReadError) => Err(StoreError::Unreachable.to_string()),
+    }
 }
 
 async fn database(config: &Config) -> Result<String, String> {

@@ -14,4 +14,5 @@ pub mod parts;
 pub mod published;
 pub mod roles;
 pub mod secrets_file;
+pub mod store;
 pub mod telemetry;

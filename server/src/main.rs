@@ -15,6 +15,7 @@ use server::embedded::{DATABASE, EmbeddedPostgres};
 use server::events_export::{self, Format};
 use server::parts::Parts;
 use server::roles::Roles;
+use server::store::StoreError;
 use server::{bootstrap, contracts, demo, doctor, embedded, faults, published, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -155,6 +156,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             return play(url, operator, password, examples, &config).await;
         }
         _ => {}
+    }
+    let is_one_process = matches!(cli.role, Role::All | Role::Demo { .. });
+    if config.event_store.is_memory() && !is_one_process {
+        return Err(StoreError::OneProcessOnly.into());
     }
     telemetry::start_log(&config.log)?;
     let stop = CancellationToken::new();

@@ -11,8 +11,6 @@ use eventlog::fail_point::FailPoint;
 use eventlog::files::Files;
 use eventlog::kafka::KafkaSettings;
 use eventlog::store::EventStore;
-use eventlog::store::postgres::{PostgresSettings, PostgresStore};
-use eventlog::vault::postgres::PostgresVault;
 use eventlog::vault::{KeyVault, secrets};
 use object_store::local::LocalFileSystem;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +19,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::config::Config;
 use crate::secrets_file;
+use crate::store::{self, Opened, Place};
 
 /// The adapters of one process.
 pub struct Parts {
@@ -29,9 +28,9 @@ pub struct Parts {
     /// Read models, identity, consumers' progress.
     pub pool: PgPool,
     /// The log.
-    pub store: Arc<PostgresStore>,
+    pub store: Arc<dyn EventStore>,
     /// Keys of persons.
-    pub vault: Arc<PostgresVault>,
+    pub vault: Arc<dyn KeyVault>,
     /// Seals and opens events.
     pub codec: Codec,
     /// The door of the write side.
@@ -40,6 +39,7 @@ pub struct Parts {
     pub files: Files,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    opened: Opened,
 }
 
 impl Parts {
@@ -65,13 +65,17 @@ impl Parts {
         let secrets = secrets::load_or_create(&pool, &master).await.context(
             "the installation's keys cannot be opened; is secrets.master_key the right one?",
         )?;
-        let settings = PostgresSettings { fail_point, ..PostgresSettings::new(url) };
-        let store = Arc::new(PostgresStore::start(&settings)?);
-        let vault = Arc::new(PostgresVault::start(pool.clone(), master));
-        let codec = Codec::new(Arc::clone(&vault) as Arc<dyn KeyVault>);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let place = Place { url, pool: &pool, fail_point, clock: Arc::clone(&clock) };
+        let opened = Opened::start(&config.event_store, place, master)?;
+        if let Err(refused) = store::belongs_to(&*opened.store(), &pool).await {
+            opened.stop().await;
+            return Err(refused.into());
+        }
+        let (store, vault) = (opened.store(), opened.vault());
+        let codec = Codec::new(Arc::clone(&vault));
         let bus = Arc::new(Bus::new(
-            Arc::clone(&store) as Arc<dyn EventStore>,
+            Arc::clone(&store),
             codec.clone(),
             secrets,
             Arc::clone(&clock),
@@ -82,13 +86,13 @@ impl Parts {
             .with_context(|| format!("the folder {} cannot be made", directory.display()))?;
         let files =
             Files::new(Arc::new(LocalFileSystem::new_with_prefix(&directory)?), codec.clone());
-        Ok(Self { config, pool, store, vault, codec, bus, files, clock })
+        Ok(Self { config, pool, store, vault, codec, bus, files, clock, opened })
     }
 
     /// The log as a port.
     #[must_use]
     pub fn log(&self) -> Arc<dyn EventStore> {
-        Arc::clone(&self.store) as Arc<dyn EventStore>
+        Arc::clone(&self.store)
     }
 
     /// Kafka's settings; `None` where the product works without.
@@ -99,8 +103,7 @@ impl Parts {
 
     /// Lets go of everything in order: appends that wait are finished first.
     pub async fn close(&self) {
-        self.store.stop().await;
-        self.vault.stop().await;
+        self.opened.stop().await;
         self.pool.close().await;
     }
 }

@@ -24,6 +24,7 @@ mod published;
 mod rights;
 mod servers;
 mod socket;
+mod stores;
 mod subscriptions;
 mod topic;
 mod world;

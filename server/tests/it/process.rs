@@ -19,7 +19,8 @@ use crate::world::{root, until};
 pub fn colloquy() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_colloquy"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("COLLOQUY_") || name == "DATABASE_URL" || name == "KAFKA_BOOTSTRAP" {
+        let is_alias = ["DATABASE_URL", "EVENTSTORE_URL", "KAFKA_BOOTSTRAP"].contains(&&*name);
+        if is_alias || name.starts_with("COLLOQUY_") {
             command.env_remove(name);
         }
     }
