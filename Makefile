@@ -11,7 +11,7 @@ run: ## builds and starts everything in one process, with a database of its own 
 	cargo run --bin colloquy -- all
 
 test: ## all tests, beside a PostgreSQL and a Kafka broker started for them and stopped after
-	@deploy/test-env.sh cargo test --workspace
+	@deploy/test-env.sh cargo test --workspace --features server/eventstoredb
 
 chaos: ## every fault of the list, long and with the proof that it happened; ROWS="A2 D6" plays only those
 	@deploy/install.sh chaos
@@ -21,7 +21,7 @@ check: ## formatting, lints, and the domain alone, where a clock or randomness d
 	@deploy/install.sh build
 	cargo fmt --all --check
 	cargo check --locked -p domain
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features server/eventstoredb -- -D warnings
 
 fmt: ## formats all code
 	cargo fmt --all
