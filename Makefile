@@ -15,7 +15,7 @@ test: ## all tests, beside a PostgreSQL and a Kafka broker started for them and 
 
 chaos: ## every fault of the list, long and with the proof that it happened; ROWS="A2 D6" plays only those
 	@deploy/install.sh chaos
-	@deploy/test-env.sh cargo test -p server --test chaos -- --whole $(ROWS)
+	@deploy/test-env.sh cargo test -p server --features eventstoredb --test chaos -- --whole $(ROWS)
 
 check: ## formatting, lints, and the domain alone, where a clock or randomness does not compile
 	@deploy/install.sh build

@@ -10,18 +10,21 @@
     reason = "the environment says where the servers are, and tasks end with their row's runtime"
 )]
 
+#[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 #[path = "../it/client.rs"]
 mod client;
 #[path = "../it/door.rs"]
 mod door;
 #[path = "../it/orders.rs"]
 mod orders;
+#[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 #[path = "../it/process.rs"]
 mod process;
 #[path = "../it/servers.rs"]
 mod servers;
 #[path = "../it/topic.rs"]
 mod topic;
+#[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 #[path = "../it/world.rs"]
 mod world;
 

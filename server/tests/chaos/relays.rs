@@ -140,7 +140,7 @@ pub async fn delete_topics(world: &World, names: &[&str]) {
     until("the topics are gone", async || {
         let known = admin.inner().fetch_metadata(None, Duration::from_secs(10)).ok()?;
         let is_gone = |name: &&str| !known.topics().iter().any(|topic| topic.name() == *name);
-        names.iter().all(|name| is_gone(name)).then_some(())
+        names.iter().all(is_gone).then_some(())
     })
     .await;
 }

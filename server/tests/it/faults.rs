@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::client::{self, Client, text};
+use crate::client::{self, Client};
 use crate::distributed::{play, settings};
 use crate::door::Door;
 use crate::orders::{administrator, n_stored, order};

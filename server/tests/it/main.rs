@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod contracts;
 mod distributed;
+#[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod door;
 mod embedded;
 mod events_export;
@@ -22,9 +23,11 @@ mod outages;
 mod process;
 mod published;
 mod rights;
+#[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod servers;
 mod socket;
 mod stores;
 mod subscriptions;
 mod topic;
+#[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod world;
