@@ -11,12 +11,14 @@ use crate::envelope::{StreamId, Version};
 use crate::feed::Checkpoint;
 
 /// How far a consumer has come in one stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The last version whose effect is in the consumer's tables.
     pub version: Version,
-    /// Whether the stream is parked because of a poison event.
+    /// Whether the stream is parked because of a poison event, and nobody asked to try it again.
     pub parked: bool,
+    /// Versions of the stream that a person has decided to leave out, applied or not.
+    pub skipped: Vec<Version>,
 }
 
 /// One stream's move from one applied version to another.
@@ -28,6 +30,18 @@ pub struct Move {
     pub from: Version,
     /// What is applied now.
     pub to: Version,
+}
+
+/// A consumer's name without version and generation: `jobs` of `jobs.v2.g7`. What a person decides
+/// about an event holds for all of them.
+#[must_use]
+pub fn family(consumer: &str) -> &str {
+    let without = |text: &str, mark: &str| match text.rsplit_once(mark) {
+        Some((start, number)) if number.parse::<u32>().is_ok() => start.len(),
+        _ => text.len(),
+    };
+    let consumer = &consumer[..without(consumer, ".g")];
+    &consumer[..without(consumer, ".v")]
 }
 
 type Columns = (Vec<Uuid>, Vec<String>, Vec<Uuid>);
@@ -52,33 +66,42 @@ pub async fn load(
     streams: &[StreamId],
 ) -> sqlx::Result<HashMap<StreamId, Applied>> {
     let (companies, aggregates, ids) = columns(streams.iter());
+    // A stream of which nothing is applied may have skipped versions all the same: of an older generation.
     let rows = sqlx::query(
-        "select a.company_id, a.category, a.stream_id, a.version,
-                p.consumer is not null as parked
+        "select u.company_id, u.category, u.stream_id, coalesce(a.version, 0) as version,
+                p.consumer is not null and p.retry_by is null as parked, s.skipped
            from unnest($2::uuid[], $3::text[], $4::uuid[]) as u(company_id, category, stream_id)
-           join consumer_applied a
+           left join consumer_applied a
              on a.consumer = $1 and a.company_id = u.company_id
             and a.category = u.category and a.stream_id = u.stream_id
            left join consumer_parked p
              on p.consumer = $1 and p.company_id = u.company_id
-            and p.category = u.category and p.stream_id = u.stream_id",
+            and p.category = u.category and p.stream_id = u.stream_id
+          cross join lateral (
+                select array(select s.version from consumer_skip s
+                              where s.family = $5 and s.company_id = u.company_id
+                                and s.category = u.category and s.stream_id = u.stream_id) as skipped) s
+          where a.consumer is not null or cardinality(s.skipped) > 0",
     )
     .bind(consumer)
     .bind(companies)
     .bind(aggregates)
     .bind(ids)
+    .bind(family(consumer))
     .fetch_all(conn)
     .await?;
     rows.iter()
         .map(|row| {
-            let version: i64 = row.try_get("version")?;
-            let applied = Applied { version: to_version(version), parked: row.try_get("parked")? };
+            let version = to_version(row.try_get("version")?);
+            let skipped: Vec<i64> = row.try_get("skipped")?;
+            let skipped = skipped.into_iter().map(to_version).collect();
+            let applied = Applied { version, parked: row.try_get("parked")?, skipped };
             Ok((stream_of(row)?, applied))
         })
         .collect()
 }
 
-fn to_version(version: i64) -> Version {
+pub(crate) fn to_version(version: i64) -> Version {
     Version(u64::try_from(version).unwrap_or_default())
 }
 
@@ -181,17 +204,42 @@ pub async fn load_checkpoint(
     Ok(next.and_then(|next| u64::try_from(next).ok()))
 }
 
-/// Gives every parked stream of a consumer another try: what was poison to an older program may be
-/// ordinary to this one. What still is gets parked again.
+/// Parked streams of a consumer that are to be tried again.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn unpark_all(conn: &mut PgConnection, consumer: &str) -> sqlx::Result<u64> {
-    let unparked = sqlx::query("delete from consumer_parked where consumer = $1")
-        .bind(consumer)
-        .execute(conn)
-        .await?;
-    Ok(unparked.rows_affected())
+pub async fn retries(conn: &mut PgConnection, consumer: &str) -> sqlx::Result<Vec<StreamId>> {
+    let rows = sqlx::query(
+        "select company_id, category, stream_id from consumer_parked
+          where consumer = $1 and retry_by is not null",
+    )
+    .bind(consumer)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(stream_of).collect()
+}
+
+/// A stream was tried again: it is not parked any more, unless it has been parked anew meanwhile.
+///
+/// # Errors
+/// Those of the database.
+pub async fn retried(
+    conn: &mut PgConnection,
+    consumer: &str,
+    stream: &StreamId,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "delete from consumer_parked
+          where consumer = $1 and company_id = $2 and category = $3 and stream_id = $4
+            and retry_by is not null",
+    )
+    .bind(consumer)
+    .bind(stream.company.0)
+    .bind(stream.aggregate.as_ref())
+    .bind(stream.id)
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Parks a stream: its later events wait in the log until a person has looked.
@@ -212,7 +260,8 @@ pub async fn park(
          insert into consumer_parked (consumer, company_id, category, stream_id, version, error)
          values ($1, $2, $3, $4, $5, $6)
          on conflict (consumer, company_id, category, stream_id)
-         do update set version = excluded.version, error = excluded.error, parked_at = now()",
+         do update set version = excluded.version, error = excluded.error,
+                       parked_at = now(), retry_by = null",
     )
     .bind(consumer)
     .bind(stream.company.0)
@@ -223,4 +272,18 @@ pub async fn park(
     .execute(conn)
     .await
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_a_consumer_whatever_its_version_and_generation() {
+        for name in ["jobs", "jobs.v1", "jobs.v12.g7"] {
+            assert_eq!(family(name), "jobs");
+        }
+        assert_eq!(family("reactor.verdict_opener"), "reactor.verdict_opener");
+        assert_eq!(family("reactor.vault.g"), "reactor.vault.g");
+    }
 }

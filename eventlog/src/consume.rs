@@ -22,6 +22,9 @@ pub struct StreamWork {
     pub from: Version,
     /// The events `from + 1`, `from + 2` …, at least one.
     pub events: Vec<StoredEvent>,
+    /// Versions that a person has decided to leave out: nothing is done about them, and they count as
+    /// applied.
+    pub skipped: Vec<Version>,
 }
 
 impl StreamWork {
@@ -89,6 +92,18 @@ pub trait Consumer: Send + Sync {
         version: Version,
         reason: &str,
     ) -> Result<(), ConsumeError>;
+
+    /// Parked streams that are to be tried again; they count as not parked.
+    ///
+    /// # Errors
+    /// [`ConsumeError::Unavailable`].
+    async fn retries(&self) -> Result<Vec<StreamId>, ConsumeError>;
+
+    /// A stream was tried again; it stays parked if it was parked anew meanwhile.
+    ///
+    /// # Errors
+    /// [`ConsumeError::Unavailable`].
+    async fn retried(&self, stream: &StreamId) -> Result<(), ConsumeError>;
 }
 
 /// How a loop runs.
@@ -98,13 +113,21 @@ pub struct Pace {
     pub batch: usize,
     /// Longest wait for the first of them.
     pub wait: Duration,
-    /// How often an idle loop compares the log's stream versions with the applied ones.
+    /// How often an idle loop compares the log's stream versions with the applied ones; a loop that is
+    /// never idle does so a tenth as often.
     pub sweep_every: Duration,
+    /// How often a loop looks for parked streams that are to be tried again.
+    pub retry_every: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { batch: 500, wait: Duration::from_secs(1), sweep_every: Duration::from_secs(30) }
+        Self {
+            batch: 500,
+            wait: Duration::from_secs(1),
+            sweep_every: Duration::from_secs(30),
+            retry_every: Duration::from_secs(1),
+        }
     }
 }
 
@@ -119,6 +142,7 @@ pub async fn run(
 ) {
     let name = consumer.name().to_owned();
     let mut swept = Instant::now();
+    let mut looked: Option<Instant> = None;
     let mut fresh = true;
     while !stop.is_cancelled() {
         let batch = tokio::select! {
@@ -134,7 +158,12 @@ pub async fn run(
         if !idle || !batch.checkpoints.is_empty() {
             deal_with(&*consumer, &*store, batch, &stop).await;
         }
-        if idle && (fresh || swept.elapsed() >= pace.sweep_every) {
+        if looked.is_none_or(|looked| looked.elapsed() >= pace.retry_every) {
+            try_again(&*consumer, &*store, &stop).await;
+            looked = Some(Instant::now());
+        }
+        let sweep_every = if idle { pace.sweep_every } else { pace.sweep_every * 10 };
+        if (idle && fresh) || swept.elapsed() >= sweep_every {
             sweep(&*consumer, &*store, &filter, &stop).await;
             swept = Instant::now();
             fresh = false;
@@ -149,8 +178,29 @@ async fn pause(stop: &CancellationToken, time: Duration) {
     }
 }
 
+/// Deals with parked streams that somebody wants to be tried again. The wish is forgotten only
+/// afterwards, so that it outlives this process.
+async fn try_again(consumer: &dyn Consumer, store: &dyn EventStore, stop: &CancellationToken) {
+    let Ok(streams) = consumer.retries().await else {
+        return;
+    };
+    for stream in streams {
+        let Ok(applied) = consumer.applied(std::slice::from_ref(&stream)).await else {
+            return;
+        };
+        let from = applied.get(&stream).map(|applied| applied.version).unwrap_or_default();
+        let Ok(events) = from_log(store, &stream, from, None).await else {
+            return;
+        };
+        deal_with(consumer, store, Batch { events, checkpoints: vec![] }, stop).await;
+        if stop.is_cancelled() || consumer.retried(&stream).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Deals with one batch, however often it takes; returns early only on `stop`.
-async fn deal_with(
+pub async fn deal_with(
     consumer: &dyn Consumer,
     store: &dyn EventStore,
     batch: Batch,
@@ -211,7 +261,8 @@ async fn prepare(
     let applied = consumer.applied(&streams).await?;
     let mut work = vec![];
     for (stream, delivered) in by_stream {
-        let Applied { version: from, parked } = applied.get(stream).copied().unwrap_or_default();
+        let Applied { version: from, parked, skipped } =
+            applied.get(stream).cloned().unwrap_or_default();
         let Some(last) = delivered.last().map(|event| event.version) else {
             continue;
         };
@@ -235,7 +286,7 @@ async fn prepare(
             events.retain(|event| event.version < *bad);
         }
         if !events.is_empty() {
-            work.push(StreamWork { stream: stream.clone(), from, events });
+            work.push(StreamWork { stream: stream.clone(), from, events, skipped });
         }
     }
     Ok(work)
@@ -285,7 +336,7 @@ async fn sweep(
             return;
         };
         for (stream, version) in page {
-            let done = applied.get(&stream).copied().unwrap_or_default();
+            let done = applied.get(&stream).cloned().unwrap_or_default();
             if done.parked || done.version >= version {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Where each consumer that keeps no rows of its own has come: applied versions, checkpoints, and
 //! parked streams. Reactors act first and note here afterwards that they did.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -53,6 +53,18 @@ pub trait Ledger: Send + Sync {
         version: Version,
         reason: &str,
     ) -> Result<(), LedgerError>;
+
+    /// Parked streams of the consumer that are to be tried again.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn retries(&self, consumer: &str) -> Result<Vec<StreamId>, LedgerError>;
+
+    /// A stream was tried again; it stays parked if it was parked anew meanwhile.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn retried(&self, consumer: &str, stream: &StreamId) -> Result<(), LedgerError>;
 
     /// Where the consumer is to go on in one partition of a source; `None` means from the earliest.
     ///
@@ -149,6 +161,16 @@ impl Ledger for PostgresLedger {
         applied::park(&mut conn, consumer, stream, version, reason).await.map_err(unreachable)
     }
 
+    async fn retries(&self, consumer: &str) -> Result<Vec<StreamId>, LedgerError> {
+        let mut conn = self.0.acquire().await.map_err(unreachable)?;
+        applied::retries(&mut conn, consumer).await.map_err(unreachable)
+    }
+
+    async fn retried(&self, consumer: &str, stream: &StreamId) -> Result<(), LedgerError> {
+        let mut conn = self.0.acquire().await.map_err(unreachable)?;
+        applied::retried(&mut conn, consumer, stream).await.map_err(unreachable)
+    }
+
     async fn checkpoint(
         &self,
         consumer: &str,
@@ -166,6 +188,7 @@ struct Pages {
     applied: HashMap<(String, StreamId), Applied>,
     checkpoints: HashMap<(String, String, i32), u64>,
     parked: HashMap<(String, StreamId), (Version, String)>,
+    retries: HashSet<(String, StreamId)>,
 }
 
 /// The ledger in memory: for tests.
@@ -177,6 +200,14 @@ impl MemoryLedger {
     #[must_use]
     pub fn parked(&self, consumer: &str, stream: &StreamId) -> Option<(Version, String)> {
         self.pages().parked.get(&(consumer.to_owned(), stream.clone())).cloned()
+    }
+
+    /// Asks for another try of a parked stream.
+    pub fn retry(&self, consumer: &str, stream: &StreamId) {
+        let mut pages = self.pages();
+        let key = (consumer.to_owned(), stream.clone());
+        pages.applied.entry(key.clone()).or_default().parked = false;
+        pages.retries.insert(key);
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -194,7 +225,7 @@ impl Ledger for MemoryLedger {
         let pages = self.pages();
         let of = |stream: &StreamId| {
             let applied = pages.applied.get(&(consumer.to_owned(), stream.clone()))?;
-            Some((stream.clone(), *applied))
+            Some((stream.clone(), applied.clone()))
         };
         Ok(streams.iter().filter_map(of).collect())
     }
@@ -235,7 +266,23 @@ impl Ledger for MemoryLedger {
         let mut pages = self.pages();
         let key = (consumer.to_owned(), stream.clone());
         pages.applied.entry(key.clone()).or_default().parked = true;
+        pages.retries.remove(&key);
         pages.parked.insert(key, (version, reason.to_owned()));
+        Ok(())
+    }
+
+    async fn retries(&self, consumer: &str) -> Result<Vec<StreamId>, LedgerError> {
+        let pages = self.pages();
+        let of_consumer = pages.retries.iter().filter(|(name, _)| name == consumer);
+        Ok(of_consumer.map(|(_, stream)| stream.clone()).collect())
+    }
+
+    async fn retried(&self, consumer: &str, stream: &StreamId) -> Result<(), LedgerError> {
+        let key = (consumer.to_owned(), stream.clone());
+        let mut pages = self.pages();
+        if pages.retries.remove(&key) {
+            pages.parked.remove(&key);
+        }
         Ok(())
     }
 

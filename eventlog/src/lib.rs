@@ -15,6 +15,7 @@ pub mod files;
 pub mod kafka;
 pub mod ledger;
 pub mod migrate;
+pub mod parked;
 pub mod public;
 #[cfg(feature = "eventstoredb-stand-in")]
 pub mod stand_in;

@@ -185,7 +185,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "ai_calls",
-    table: AiCalls::TABLE,
+    table: AiCalls::VIEW,
     row: "to_jsonb(t)",
     sort: "t.at",
     kind: SortKind::Time,

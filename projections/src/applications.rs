@@ -152,7 +152,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "applications",
-    table: Applications::TABLE,
+    table: Applications::VIEW,
     row: "to_jsonb(t)",
     sort: "t.created_at",
     kind: SortKind::Time,

@@ -1,5 +1,6 @@
 //! Waits, bounded, until read models have applied what a token names.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::ids::CompanyId;
@@ -7,6 +8,7 @@ use eventlog::applied::{self, Applied};
 use eventlog::envelope::{StreamId, Version};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::generation;
 use crate::model::Model;
 use crate::query::{QueryError, Reads};
 use crate::token::{Token, TokenInvalid};
@@ -127,6 +129,7 @@ async fn look(
     let mut caught = Caught::default();
     let mut behind_by = vec![];
     let mut conn = reads.pool.acquire().await?;
+    let consumers = generation::live_consumers(&mut conn, models).await?;
     for model in models {
         let wanted: Vec<&Token> =
             tokens.iter().filter(|token| model.listens_to(&token.stream.aggregate)).collect();
@@ -134,9 +137,14 @@ async fn look(
             continue;
         }
         let streams: Vec<StreamId> = wanted.iter().map(|token| token.stream.clone()).collect();
-        let found = applied::load(&mut conn, &model.consumer_name(), &streams).await?;
+        let found = match consumers.get(model.name) {
+            Some(consumer) => applied::load(&mut conn, consumer, &streams).await?,
+            // Not filled yet, so that nothing is applied.
+            None => HashMap::new(),
+        };
         for token in wanted {
-            let Applied { version, parked } = found.get(&token.stream).copied().unwrap_or_default();
+            let Applied { version, parked, .. } =
+                found.get(&token.stream).cloned().unwrap_or_default();
             if version >= token.version {
                 continue;
             }

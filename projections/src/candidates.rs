@@ -189,7 +189,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "candidates",
-    table: Candidates::TABLE,
+    table: Candidates::VIEW,
     row: "to_jsonb(t)",
     sort: "t.created_at",
     kind: SortKind::Time,

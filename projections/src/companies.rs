@@ -88,7 +88,7 @@ impl Projector for Companies {
 
 const LIST: List = List {
     name: "companies",
-    table: Companies::TABLE,
+    table: Companies::VIEW,
     row: "to_jsonb(t)",
     sort: "t.created_at",
     kind: SortKind::Time,

@@ -9,11 +9,14 @@ use domain::interview::Status as InterviewStatus;
 use domain::values::Spelled;
 use sqlx::Row as _;
 
-use crate::candidates::Status as CandidateStatus;
-use crate::jobs::Status as JobStatus;
+use crate::applications::Applications;
+use crate::candidates::{Candidates, Status as CandidateStatus};
+use crate::interviews::Interviews;
+use crate::jobs::{Jobs, Status as JobStatus};
+use crate::projector::Projector;
 use crate::query::{QueryError, Reads, Sql, View};
 use crate::scope;
-use crate::verdicts::Status as VerdictStatus;
+use crate::verdicts::{Status as VerdictStatus, Verdicts};
 
 /// Counts of what the view shows. Every status stands in its map, with 0 where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +58,11 @@ pub async fn counts(
     today: Range<DateTime<Utc>>,
 ) -> Result<Counts, QueryError> {
     Ok(Counts {
-        interviews: by_status(reads, view, "rm_interview", scope::rounds).await?,
-        applications: by_status(reads, view, "rm_application", scope::applications).await?,
-        verdicts: by_status(reads, view, "rm_verdict", scope::rounds).await?,
-        jobs: by_status(reads, view, "rm_job", scope::jobs).await?,
-        candidates: by_status(reads, view, "rm_candidate", scope::candidates).await?,
+        interviews: by_status(reads, view, Interviews::VIEW, scope::rounds).await?,
+        applications: by_status(reads, view, Applications::VIEW, scope::applications).await?,
+        verdicts: by_status(reads, view, Verdicts::VIEW, scope::rounds).await?,
+        jobs: by_status(reads, view, Jobs::VIEW, scope::jobs).await?,
+        candidates: by_status(reads, view, Candidates::VIEW, scope::candidates).await?,
         today: of_day(reads, view, today).await?,
     })
 }
@@ -99,14 +102,15 @@ async fn of_day(
     within(&mut sql, "t.started_at");
     sql.push(") as n_started, count(*) filter (where t.status = 'COMPLETED' and ");
     within(&mut sql, "t.ended_at");
-    sql.push(") as n_completed from rm_interview t where ");
+    sql.push(") as n_completed from ").push(Interviews::VIEW).push(" t where ");
     scope::rounds(&mut sql, view, "t");
     let row = sql.build().fetch_one(&reads.pool).await?;
     let number = |column: &str| -> sqlx::Result<u64> {
         Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or_default())
     };
 
-    let mut sql = Sql::new("select count(*) from rm_verdict t where ");
+    let mut sql = Sql::new("select count(*) from ");
+    sql.push(Verdicts::VIEW).push(" t where ");
     scope::rounds(&mut sql, view, "t");
     sql.push(" and t.status = 'SIGNED' and ");
     within(&mut sql, "(t.signature ->> 'at')::timestamptz");

@@ -437,7 +437,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "interviews",
-    table: Interviews::TABLE,
+    table: Interviews::VIEW,
     row: "to_jsonb(t)",
     // What has no time yet stands where it was made.
     sort: "coalesce(t.scheduled_at, t.created_at)",

@@ -219,7 +219,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "jobs",
-    table: Jobs::TABLE,
+    table: Jobs::VIEW,
     row: "to_jsonb(t)",
     sort: "t.created_at",
     kind: SortKind::Time,

@@ -1,8 +1,13 @@
 //! How far each read model is behind the log, from stream versions, which are exact.
 
-use chrono::{DateTime, Utc};
-use sqlx::Row as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row as _};
+use tokio::sync::Mutex;
+
+use crate::generation;
 use crate::lag_elsewhere;
 use crate::model::{MODELS, Model};
 use crate::query::{QueryError, Reads};
@@ -12,29 +17,68 @@ use crate::query::{QueryError, Reads};
 pub struct Lag {
     /// The model's name.
     pub model: &'static str,
-    /// Its generation.
+    /// The version of its fold.
     pub version: u32,
     /// Events of the log that it has not applied and is going to.
     pub n_events: u64,
+    /// Positions of the log from the oldest of them to the head; 0 where there is none.
+    pub n_positions: u64,
     /// Age of the oldest of them, in seconds; 0 where there is none.
     pub seconds: f64,
     /// Streams that are parked because of an event that cannot be dealt with.
     pub n_parked: u64,
 }
 
+/// What was measured last, and when.
+#[derive(Clone, Default)]
+pub(crate) struct RecentLags(Arc<Mutex<Option<Measured>>>);
+
+type Measured = (Instant, Vec<Lag>);
+
+/// How old an answer of [`recent`] may be: measuring compares all streams.
+const RECENT: Duration = Duration::from_secs(1);
+
+/// The lag of every read model as it was at most a second ago, however many ask for it.
+///
+/// # Errors
+/// [`QueryError::Unavailable`].
+pub async fn recent(reads: &Reads) -> Result<Vec<Lag>, QueryError> {
+    let mut kept = reads.recent_lags.0.lock().await;
+    if let Some((_, lags)) = kept.as_ref().filter(|(at, _)| at.elapsed() < RECENT) {
+        return Ok(lags.clone());
+    }
+    let lags = lag(reads).await?;
+    *kept = Some((Instant::now(), lags.clone()));
+    Ok(lags)
+}
+
+/// Whether every read model can be asked: a model that is new to this program is filled first.
+///
+/// # Errors
+/// [`QueryError::Unavailable`].
+pub async fn all_are_filled(reads: &Reads) -> Result<bool, QueryError> {
+    Ok(generation::missing(&reads.pool).await?.is_empty())
+}
+
 /// The lag of every read model, also as the gauges `colloquy_projection_lag_events`,
-/// `colloquy_projection_lag_seconds` and `colloquy_projection_parked_streams`.
+/// `colloquy_projection_lag_positions`, `colloquy_projection_lag_seconds` and
+/// `colloquy_projection_parked_streams`.
 ///
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn lag(reads: &Reads) -> Result<Vec<Lag>, QueryError> {
+    let mut conn = reads.pool.acquire().await?;
+    let consumers = generation::live_consumers(&mut conn, MODELS).await?;
     let mut lags = vec![];
     for model in MODELS {
-        let lag = of_model(reads, model).await?;
+        // A model that is not filled yet is behind by all there is: no consumer has this name.
+        let consumer = consumers.get(model.name).map_or("", String::as_str);
+        let lag = of_model(reads, &mut conn, model, consumer).await?;
         let set = |name: &'static str, value: f64| {
             metrics::gauge!(name, "model" => model.name).set(value);
         };
         set("colloquy_projection_lag_events", to_float(lag.n_events));
+        set("colloquy_projection_lag_positions", to_float(lag.n_positions));
         set("colloquy_projection_lag_seconds", lag.seconds);
         set("colloquy_projection_parked_streams", to_float(lag.n_parked));
         lags.push(lag);
@@ -42,15 +86,19 @@ pub async fn lag(reads: &Reads) -> Result<Vec<Lag>, QueryError> {
     Ok(lags)
 }
 
-async fn of_model(reads: &Reads, model: &Model) -> Result<Lag, QueryError> {
+async fn of_model(
+    reads: &Reads,
+    conn: &mut PgConnection,
+    model: &Model,
+    consumer: &str,
+) -> Result<Lag, QueryError> {
     if !reads.store.capabilities().in_database {
-        let mut conn = reads.pool.acquire().await?;
-        let consumer = model.consumer_name();
-        let missing = lag_elsewhere::missing(reads, &mut conn, &consumer, model.aggregates).await?;
+        let missing = lag_elsewhere::missing(reads, conn, consumer, model.aggregates).await?;
         return Ok(Lag {
             model: model.name,
             version: model.version,
             n_events: missing.n_events,
+            n_positions: missing.n_positions,
             seconds: age(reads, missing.oldest),
             n_parked: missing.n_parked,
         });
@@ -66,18 +114,22 @@ async fn of_model(reads: &Reads, model: &Model) -> Result<Lag, QueryError> {
              where s.category = any($2) and s.version > coalesce(a.version, 0)
                and not exists (
                    select from consumer_parked p
-                    where p.consumer = $1 and p.company_id = s.tenant_id
-                      and p.category = s.category and p.stream_id = s.stream_id))
+                    where p.consumer = $1 and p.company_id = s.tenant_id and p.retry_by is null
+                      and p.category = s.category and p.stream_id = s.stream_id)),
+         oldest as materialized (
+            select min(e.position) as position, min(e.recorded_at) as recorded_at from behind b
+              join es_event e on e.tenant_id = b.tenant_id and e.category = b.category
+               and e.stream_id = b.stream_id and e.version = b.applied + 1)
          select coalesce(sum(n), 0)::bigint as n_events,
-                (select min(e.recorded_at) from behind b
-                   join es_event e on e.tenant_id = b.tenant_id and e.category = b.category
-                    and e.stream_id = b.stream_id and e.version = b.applied + 1) as oldest,
-                (select count(*) from consumer_parked p where p.consumer = $1) as n_parked
+                (select coalesce(es_head() - position + 1, 0) from oldest) as n_positions,
+                (select recorded_at from oldest) as oldest,
+                (select count(*) from consumer_parked p
+                  where p.consumer = $1 and p.retry_by is null) as n_parked
            from behind",
     )
-    .bind(model.consumer_name())
+    .bind(consumer)
     .bind(model.aggregates)
-    .fetch_one(&reads.pool)
+    .fetch_one(conn)
     .await?;
     let number = |column: &str| -> sqlx::Result<u64> {
         Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or_default())
@@ -87,6 +139,7 @@ async fn of_model(reads: &Reads, model: &Model) -> Result<Lag, QueryError> {
         model: model.name,
         version: model.version,
         n_events: number("n_events")?,
+        n_positions: number("n_positions")?,
         seconds: age(reads, oldest),
         n_parked: number("n_parked")?,
     })

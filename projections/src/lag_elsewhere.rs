@@ -17,6 +17,8 @@ const MAX_AGED: usize = 20;
 pub(crate) struct Missing {
     /// How many events.
     pub(crate) n_events: u64,
+    /// Positions from the oldest of them to the head.
+    pub(crate) n_positions: u64,
     /// When the oldest of them was recorded.
     pub(crate) oldest: Option<chrono::DateTime<chrono::Utc>>,
     /// Streams that are parked.
@@ -48,7 +50,7 @@ pub(crate) async fn missing(
         let streams: Vec<StreamId> = page.iter().map(|(stream, _)| stream.clone()).collect();
         let applied = applied::load(&mut *conn, consumer, &streams).await?;
         for (stream, version) in page {
-            let done = applied.get(&stream).copied().unwrap_or_default();
+            let done = applied.get(&stream).cloned().unwrap_or_default();
             missing.n_parked += u64::from(done.parked);
             if !done.parked && done.version < version {
                 missing.n_events += version.0 - done.version.0;
@@ -56,10 +58,16 @@ pub(crate) async fn missing(
             }
         }
     }
+    let mut oldest = None;
     for (stream, applied) in behind.into_iter().take(MAX_AGED) {
         let next = reads.store.read_stream(&stream, applied, 1).await.map_err(unread)?;
-        let recorded_at = next.first().map(|event| event.recorded_at);
-        missing.oldest = missing.oldest.into_iter().chain(recorded_at).min();
+        let next = next.first().map(|event| (event.position, event.recorded_at));
+        oldest = oldest.into_iter().chain(next).min();
+    }
+    if let Some((position, recorded_at)) = oldest {
+        let head = reads.store.head().await.map_err(unread)?;
+        missing.n_positions = (head.0 + 1).saturating_sub(position.0);
+        missing.oldest = Some(recorded_at);
     }
     Ok(missing)
 }

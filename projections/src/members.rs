@@ -152,7 +152,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "members",
-    table: Members::TABLE,
+    table: Members::VIEW,
     row: "to_jsonb(t)",
     sort: "t.created_at",
     kind: SortKind::Time,

@@ -6,15 +6,18 @@ use async_trait::async_trait;
 use eventlog::applied;
 use eventlog::codec::Codec;
 use eventlog::consume::Consumer;
+use eventlog::fail_point::FailPoint;
 use eventlog::feed::{Checkpoints, FeedError};
 use eventlog::store::{EventStore, Filter};
 use futures::future::BoxFuture;
 use sqlx::PgPool;
 
+use crate::bulk::{Bulk, BulkWriter};
+use crate::generation::Generation;
 use crate::projector::Projector;
 use crate::query::reason;
-use crate::rebuild::{self, Comparison, RebuildError};
-use crate::runner::{FailPoint, ModelConsumer};
+use crate::runner::ModelConsumer;
+use crate::verify::{self, Comparison, VerifyError};
 use crate::{
     ai_calls, applications, candidates, companies, interviews, jobs, members, observations,
     resumes, transcripts, verdicts,
@@ -40,21 +43,24 @@ pub const MODELS: &[Model] = &[
 pub struct Model {
     /// Its name, such as `interviews`.
     pub name: &'static str,
-    /// Its generation.
+    /// The version of its fold.
     pub version: u32,
-    /// Its table.
+    /// The table that gives each generation its shape.
     pub table: &'static str,
+    /// The column of the owning stream's id.
+    pub(crate) stream: &'static str,
     /// The aggregates it listens to.
     pub aggregates: &'static [&'static str],
-    consumer: fn(PgPool, Codec, FailPoint) -> Arc<dyn Consumer>,
-    rebuild: Rebuild,
+    consumer: fn(&Generation, PgPool, Codec, FailPoint) -> Arc<dyn Consumer>,
+    bulk: fn(Generation, PgPool) -> Arc<dyn Bulk>,
+    verify: Verify,
 }
 
-type Rebuild = for<'a> fn(
+type Verify = for<'a> fn(
     &'a PgPool,
     &'a dyn EventStore,
     &'a Codec,
-) -> BoxFuture<'a, Result<Comparison, RebuildError>>;
+) -> BoxFuture<'a, Result<Comparison, VerifyError>>;
 
 impl Model {
     /// The registration of `P`.
@@ -64,20 +70,16 @@ impl Model {
             name: P::NAME,
             version: P::VERSION,
             table: P::TABLE,
+            stream: P::STREAM,
             aggregates: P::AGGREGATES,
-            consumer: |pool, codec, fail_point| {
-                Arc::new(ModelConsumer::<P>::new(pool, codec, fail_point))
+            consumer: |generation, pool, codec, fail_point| {
+                Arc::new(ModelConsumer::<P>::new(generation, pool, codec, fail_point))
             },
-            rebuild: |pool, store, codec| {
-                Box::pin(rebuild::rebuild_equals_live::<P>(pool, store, codec))
+            bulk: |generation, pool| Arc::new(BulkWriter::<P>::new(generation, pool)),
+            verify: |pool, store, codec| {
+                Box::pin(verify::rebuild_equals_live::<P>(pool, store, codec))
             },
         }
-    }
-
-    /// The name under which it keeps its applied versions and checkpoints, such as `interviews.v1`.
-    #[must_use]
-    pub fn consumer_name(&self) -> String {
-        format!("{}.v{}", self.name, self.version)
     }
 
     /// Whether events of this aggregate change its rows.
@@ -94,28 +96,39 @@ impl Model {
 
     /// What `eventlog::consume::run` drives.
     #[must_use]
-    pub fn consumer(&self, pool: PgPool, codec: Codec, fail_point: FailPoint) -> Arc<dyn Consumer> {
-        (self.consumer)(pool, codec, fail_point)
+    pub fn consumer(
+        &self,
+        generation: &Generation,
+        pool: PgPool,
+        codec: Codec,
+        fail_point: FailPoint,
+    ) -> Arc<dyn Consumer> {
+        (self.consumer)(generation, pool, codec, fail_point)
     }
 
-    /// Where its feed is to go on.
-    #[must_use]
-    pub fn checkpoints(&self, pool: PgPool) -> ModelCheckpoints {
-        ModelCheckpoints { pool, consumer: self.consumer_name() }
+    /// What fills a generation.
+    pub(crate) fn bulk(&self, generation: Generation, pool: PgPool) -> Arc<dyn Bulk> {
+        (self.bulk)(generation, pool)
     }
 
     /// Folds the log afresh, as far as it is applied, and compares the rows with the live table.
     ///
     /// # Errors
-    /// [`RebuildError`] when the log or the database cannot be read.
+    /// [`VerifyError`] when the log or the database cannot be read.
     pub async fn rebuild_equals_live(
         &self,
         pool: &PgPool,
         store: &dyn EventStore,
         codec: &Codec,
-    ) -> Result<Comparison, RebuildError> {
-        (self.rebuild)(pool, store, codec).await
+    ) -> Result<Comparison, VerifyError> {
+        (self.verify)(pool, store, codec).await
     }
+}
+
+/// The read model of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<Model> {
+    MODELS.iter().find(|model| model.name == name).copied()
 }
 
 /// Checkpoints kept beside the rows.
@@ -123,6 +136,14 @@ impl Model {
 pub struct ModelCheckpoints {
     pool: PgPool,
     consumer: String,
+}
+
+impl ModelCheckpoints {
+    /// Where the feed of a generation is to go on.
+    #[must_use]
+    pub fn new(pool: PgPool, generation: &Generation) -> Self {
+        Self { pool, consumer: generation.consumer.clone() }
+    }
 }
 
 #[async_trait]

@@ -152,7 +152,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "observations",
-    table: Observations::TABLE,
+    table: Observations::VIEW,
     row: "to_jsonb(t)",
     sort: "t.at",
     kind: SortKind::Time,

@@ -9,6 +9,7 @@ use eventlog::codec::Codec;
 use eventlog::store::EventStore;
 use sqlx::{PgPool, Postgres, QueryBuilder};
 
+use crate::lag::RecentLags;
 use crate::page::PageError;
 
 /// A query under construction: fragments are constants, values are bound.
@@ -21,6 +22,7 @@ pub struct Reads {
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) codec: Codec,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) recent_lags: RecentLags,
 }
 
 impl Reads {
@@ -32,7 +34,7 @@ impl Reads {
         codec: Codec,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { pool, store, codec, clock }
+        Self { pool, store, codec, clock, recent_lags: RecentLags::default() }
     }
 }
 

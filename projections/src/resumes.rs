@@ -170,7 +170,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "resumes",
-    table: Resumes::TABLE,
+    table: Resumes::VIEW,
     row: "to_jsonb(t)",
     sort: "t.created_at",
     kind: SortKind::Time,

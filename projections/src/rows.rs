@@ -12,40 +12,92 @@ use sqlx::query::Query;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _};
 
+use crate::copy;
+pub(crate) use crate::copy::{Column, columns};
 use crate::projector::{Projector, StreamRows, fold_into, keys_of};
+
+/// A stream's next events.
+pub(crate) type Work<'a> = (&'a StreamId, &'a [Recorded]);
 
 /// Folds the next events of some streams into the rows of `table`, in the caller's transaction.
 /// Each stream stands in `work` once.
 pub(crate) async fn project<P: Projector>(
     conn: &mut PgConnection,
     table: &str,
-    work: &[(StreamId, Vec<Recorded>)],
+    work: &[Work<'_>],
 ) -> sqlx::Result<()> {
-    let mut streams = load::<P>(conn, table, work).await?;
-    let (mut save, mut drop) = (vec![], vec![]);
-    for ((_, events), rows) in work.iter().zip(&mut streams) {
-        let before = rows.clone();
-        for recorded in events {
-            fold_into::<P>(rows, recorded);
-        }
-        for (key, row) in rows {
-            match (row, before.get(key)) {
-                (Some(row), Some(Some(was))) if row == was => {}
-                (Some(row), _) => save.push(row.clone()),
-                (None, Some(Some(_))) => drop.push(key.clone()),
-                (None, _) => {}
+    let streams = load::<P>(conn, table, work).await?;
+    let mut changes = Changes::<P>::default();
+    changes.fold(work, streams);
+    changes.insert.append(&mut changes.update);
+    upsert::<P>(conn, table, &changes.insert).await?;
+    delete::<P>(conn, table, &changes.delete).await
+}
+
+/// The same in bulk: `new` are streams from their first event on, `more` those that go on.
+pub(crate) async fn fill<P: Projector>(
+    conn: &mut PgConnection,
+    table: &str,
+    columns: &[Column],
+    new: &[Work<'_>],
+    more: &[Work<'_>],
+) -> sqlx::Result<()> {
+    let mut changes = Changes::<P>::default();
+    changes.fold(new, new.iter().map(|(_, events)| unwritten::<P>(events)).collect());
+    changes.fold(more, load::<P>(conn, table, more).await?);
+    copy::insert(conn, table, columns, &changes.insert).await?;
+    upsert::<P>(conn, table, &changes.update).await?;
+    delete::<P>(conn, table, &changes.delete).await
+}
+
+/// What becomes of a table's rows.
+struct Changes<P: Projector> {
+    insert: Vec<P::Row>,
+    update: Vec<P::Row>,
+    delete: Vec<P::Key>,
+}
+
+impl<P: Projector> Default for Changes<P> {
+    fn default() -> Self {
+        Self { insert: vec![], update: vec![], delete: vec![] }
+    }
+}
+
+impl<P: Projector> Changes<P> {
+    /// Folds events into the rows that there are.
+    fn fold(&mut self, work: &[Work<'_>], streams: Vec<StreamRows<P>>) {
+        for ((_, events), mut rows) in work.iter().zip(streams) {
+            let before: StreamRows<P> = rows
+                .iter()
+                .filter(|(_, row)| row.is_some())
+                .map(|(k, r)| (k.clone(), r.clone()))
+                .collect();
+            for recorded in *events {
+                fold_into::<P>(&mut rows, recorded);
+            }
+            for (key, row) in rows {
+                match (row, before.get(&key)) {
+                    (Some(row), None | Some(None)) => self.insert.push(row),
+                    (Some(row), Some(Some(was))) if row != *was => self.update.push(row),
+                    (None, Some(Some(_))) => self.delete.push(key),
+                    (Some(_) | None, _) => {}
+                }
             }
         }
     }
-    upsert::<P>(conn, table, &save).await?;
-    delete::<P>(conn, table, &drop).await
+}
+
+/// The rows of a stream that has none yet.
+fn unwritten<P: Projector>(events: &[Recorded]) -> StreamRows<P> {
+    let keys = keys_of::<P>(events).unwrap_or_default();
+    keys.into_iter().map(|key| (key, None)).collect()
 }
 
 /// The rows that the events touch, by stream in the order of `work`.
 async fn load<P: Projector>(
     conn: &mut PgConnection,
     table: &str,
-    work: &[(StreamId, Vec<Recorded>)],
+    work: &[Work<'_>],
 ) -> sqlx::Result<Vec<StreamRows<P>>> {
     let mut owners = BTreeMap::new();
     let mut streams: Vec<StreamRows<P>> = vec![];
@@ -152,7 +204,7 @@ fn json<T: Serialize>(value: &T) -> sqlx::Result<Json<Value>> {
 }
 
 /// The database has no text with NUL: what a machine wrote with one is kept with a mark instead.
-fn without_nul(value: &mut Value) {
+pub(crate) fn without_nul(value: &mut Value) {
     let mend = |text: &str| text.replace('\0', "\u{fffd}");
     match value {
         Value::String(text) if text.contains('\0') => *text = mend(text),

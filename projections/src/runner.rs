@@ -3,32 +3,25 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventlog::applied::{self, Applied, Move};
 use eventlog::codec::{Codec, Recorded};
 use eventlog::consume::{ConsumeError, Consumer, StreamWork};
 use eventlog::envelope::{StreamId, Version};
+use eventlog::fail_point::FailPoint;
 use eventlog::feed::Checkpoint;
 use sqlx::{PgConnection, PgPool};
 
+use crate::generation::{self, Generation};
 use crate::projector::Projector;
 use crate::query::reason;
-use crate::rows;
+use crate::rows::{self, Work};
 
-/// Called at named places, where a test may end the process.
-pub type FailPoint = Arc<dyn Fn(&'static str) + Send + Sync>;
-
-/// A fail point that does nothing.
-#[must_use]
-pub fn no_fail_point() -> FailPoint {
-    Arc::new(|_| {})
-}
-
-/// A read model as `eventlog::consume::run` sees it.
+/// A generation of a read model as `eventlog::consume::run` sees it.
 pub struct ModelConsumer<P> {
     name: String,
+    table: String,
     pool: PgPool,
     codec: Codec,
     fail_point: FailPoint,
@@ -39,11 +32,11 @@ pub struct ModelConsumer<P> {
 type Decoded = Vec<(StreamId, Vec<Recorded>)>;
 
 impl<P: Projector> ModelConsumer<P> {
-    /// Keeps the rows of `P` in this database.
+    /// Keeps the rows of this generation in this database.
     #[must_use]
-    pub fn new(pool: PgPool, codec: Codec, fail_point: FailPoint) -> Self {
-        let name = format!("{}.v{}", P::NAME, P::VERSION);
-        Self { name, pool, codec, fail_point, model: PhantomData }
+    pub fn new(generation: &Generation, pool: PgPool, codec: Codec, fail_point: FailPoint) -> Self {
+        let Generation { consumer, table, .. } = generation.clone();
+        Self { name: consumer, table, pool, codec, fail_point, model: PhantomData }
     }
 
     fn unavailable(&self, error: &sqlx::Error) -> ConsumeError {
@@ -57,7 +50,8 @@ impl<P: Projector> ModelConsumer<P> {
         let mut stored = vec![];
         for item in work {
             decoded.push((item.stream, Vec::with_capacity(item.events.len())));
-            stored.extend(item.events);
+            let StreamWork { events, skipped, .. } = item;
+            stored.extend(events.into_iter().filter(|event| !skipped.contains(&event.version)));
         }
         let by_stream: HashMap<StreamId, usize> =
             decoded.iter().enumerate().map(|(i, (stream, _))| (stream.clone(), i)).collect();
@@ -93,12 +87,13 @@ impl<P: Projector> ModelConsumer<P> {
         work: &Decoded,
         checkpoints: &[Checkpoint],
     ) -> sqlx::Result<bool> {
-        // First, because it locks the streams: what is loaded afterwards stands at `from`.
+        generation::share(conn, &self.name).await?;
+        // Before the rows, because it locks the streams: what is loaded afterwards stands at `from`.
         if !moves.is_empty() {
             if !applied::advance(conn, &self.name, moves).await? {
                 return Ok(false);
             }
-            rows::project::<P>(conn, P::TABLE, work).await?;
+            rows::project::<P>(conn, &self.table, &borrowed(work)).await?;
         }
         if !checkpoints.is_empty() {
             applied::save_checkpoints(conn, &self.name, checkpoints).await?;
@@ -110,9 +105,9 @@ impl<P: Projector> ModelConsumer<P> {
     async fn find_poison(&self, work: &Decoded) -> sqlx::Result<Option<ConsumeError>> {
         for (stream, events) in work {
             for n in 1..=events.len() {
-                let part = [(stream.clone(), events[..n].to_vec())];
+                let part = [(stream, &events[..n])];
                 let mut tx = self.pool.begin().await?;
-                let tried = rows::project::<P>(&mut tx, P::TABLE, &part).await;
+                let tried = rows::project::<P>(&mut tx, &self.table, &part).await;
                 tx.rollback().await?;
                 match tried {
                     Ok(()) => {}
@@ -131,8 +126,12 @@ impl<P: Projector> ModelConsumer<P> {
     }
 }
 
+fn borrowed(work: &Decoded) -> Vec<Work<'_>> {
+    work.iter().map(|(stream, events)| (stream, events.as_slice())).collect()
+}
+
 /// Whether the database refused the values themselves, so that trying again cannot help.
-fn is_about_data(error: &sqlx::Error) -> bool {
+pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     // Data exception, integrity violation, program limit exceeded.
     code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
@@ -201,5 +200,21 @@ impl<P: Projector> Consumer for ModelConsumer<P> {
             applied::park(&mut conn, &self.name, stream, version, reason).await
         };
         park.await.map_err(|error| self.unavailable(&error))
+    }
+
+    async fn retries(&self) -> Result<Vec<StreamId>, ConsumeError> {
+        let load = async {
+            let mut conn = self.pool.acquire().await?;
+            applied::retries(&mut conn, &self.name).await
+        };
+        load.await.map_err(|error| self.unavailable(&error))
+    }
+
+    async fn retried(&self, stream: &StreamId) -> Result<(), ConsumeError> {
+        let forget = async {
+            let mut conn = self.pool.acquire().await?;
+            applied::retried(&mut conn, &self.name, stream).await
+        };
+        forget.await.map_err(|error| self.unavailable(&error))
     }
 }

@@ -2,6 +2,11 @@
 
 use domain::ids::{InterviewId, MemberId};
 
+use crate::applications::Applications;
+use crate::candidates::Candidates;
+use crate::interviews::Interviews;
+use crate::jobs::Jobs;
+use crate::projector::Projector;
 use crate::query::{Sql, View};
 
 /// How one table answers the parts of a scope.
@@ -65,7 +70,8 @@ pub(crate) fn rounds(sql: &mut Sql, view: &View, t: &str) {
 pub(crate) fn of_interview(sql: &mut Sql, view: &View, t: &str, column: &str) {
     company(sql, view, t);
     if !view.scope.all {
-        sql.push(" and exists (select from rm_interview own where own.interview_id = ");
+        sql.push(" and exists (select from ").push(Interviews::VIEW);
+        sql.push(" own where own.interview_id = ");
         sql.push(t).push(".").push(column).push(" and ");
         rounds(sql, view, "own");
         sql.push(")");
@@ -75,7 +81,9 @@ pub(crate) fn of_interview(sql: &mut Sql, view: &View, t: &str, column: &str) {
 /// Jobs.
 pub(crate) fn jobs(sql: &mut Sql, view: &View, t: &str) {
     let through = |sql: &mut Sql| {
-        sql.push("exists (select from rm_interview i where i.company_id = ")
+        sql.push("exists (select from ")
+            .push(Interviews::VIEW)
+            .push(" i where i.company_id = ")
             .push(t)
             .push(".company_id and i.job_id = ")
             .push(t)
@@ -101,7 +109,9 @@ pub(crate) fn jobs(sql: &mut Sql, view: &View, t: &str) {
 /// through applications for the member's jobs.
 fn through_candidate(sql: &mut Sql, view: &View, t: &str, assigned: &dyn Fn(&mut Sql, MemberId)) {
     let round = |sql: &mut Sql| {
-        sql.push("exists (select from rm_interview i where i.company_id = ")
+        sql.push("exists (select from ")
+            .push(Interviews::VIEW)
+            .push(" i where i.company_id = ")
             .push(t)
             .push(".company_id and i.candidate_id = ")
             .push(t)
@@ -115,7 +125,12 @@ fn through_candidate(sql: &mut Sql, view: &View, t: &str, assigned: &dyn Fn(&mut
             sql.push("i.interviewer_id = ").push_bind(member.0).push(")");
         },
         jobs: &|sql, member| {
-            sql.push("exists (select from rm_application a join rm_job j on j.company_id = a.company_id and j.job_id = a.job_id where a.company_id = ")
+            sql.push("exists (select from ")
+                .push(Applications::VIEW)
+                .push(" a join ")
+                .push(Jobs::VIEW)
+                .push(" j on j.company_id = a.company_id and j.job_id = a.job_id")
+                .push(" where a.company_id = ")
                 .push(t)
                 .push(".company_id and a.candidate_id = ")
                 .push(t)
@@ -146,7 +161,9 @@ pub(crate) fn of_candidate(sql: &mut Sql, view: &View, t: &str) {
 }
 
 fn of_assigned_candidate(sql: &mut Sql, t: &str, member: MemberId) {
-    sql.push("exists (select from rm_candidate c where c.company_id = ")
+    sql.push("exists (select from ")
+        .push(Candidates::VIEW)
+        .push(" c where c.company_id = ")
         .push(t)
         .push(".company_id and c.candidate_id = ")
         .push(t)
@@ -158,7 +175,9 @@ fn of_assigned_candidate(sql: &mut Sql, t: &str, member: MemberId) {
 /// Applications: a manager reaches those for the own jobs only.
 pub(crate) fn applications(sql: &mut Sql, view: &View, t: &str) {
     let round = |sql: &mut Sql| {
-        sql.push("exists (select from rm_interview i where i.company_id = ")
+        sql.push("exists (select from ")
+            .push(Interviews::VIEW)
+            .push(" i where i.company_id = ")
             .push(t)
             .push(".company_id and i.application_id = ")
             .push(t)
@@ -172,7 +191,9 @@ pub(crate) fn applications(sql: &mut Sql, view: &View, t: &str) {
             sql.push("i.interviewer_id = ").push_bind(member.0).push(")");
         },
         jobs: &|sql, member| {
-            sql.push("exists (select from rm_job j where j.company_id = ")
+            sql.push("exists (select from ")
+                .push(Jobs::VIEW)
+                .push(" j where j.company_id = ")
                 .push(t)
                 .push(".company_id and j.job_id = ")
                 .push(t)

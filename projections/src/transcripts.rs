@@ -301,7 +301,7 @@ impl Projector for Transcripts {
 
 const LIST: List = List {
     name: "transcripts",
-    table: Transcripts::TABLE,
+    table: Transcripts::VIEW,
     row: "to_jsonb(t)",
     sort: "t.sequence",
     kind: SortKind::Number,

@@ -357,7 +357,7 @@ impl Filter {
 
 const LIST: List = List {
     name: "verdicts",
-    table: Verdicts::TABLE,
+    table: Verdicts::VIEW,
     row: "to_jsonb(t) - 'private_notes'",
     sort: "t.created_at",
     kind: SortKind::Time,
@@ -436,7 +436,7 @@ pub async fn private_notes(
 ) -> Result<HashMap<VerdictId, Vec<PrivateNote>>, QueryError> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
     let mut sql = Sql::new("select t.verdict_id, t.private_notes from ");
-    sql.push(Verdicts::TABLE).push(" t where ");
+    sql.push(Verdicts::VIEW).push(" t where ");
     scope::rounds(&mut sql, view, "t");
     sql.push(" and t.verdict_id = any(").push_bind(ids).push(")");
     let found = sql.build().fetch_all(&reads.pool).await?;

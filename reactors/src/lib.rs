@@ -26,6 +26,7 @@ use commands::Bus;
 use eventlog::codec::Codec;
 use eventlog::consume::Consumer;
 use eventlog::deadlines::Deadlines;
+use eventlog::fail_point::FailPoint;
 use eventlog::files::Files;
 use eventlog::ledger::Ledger;
 use eventlog::store::{EventStore, Filter};
@@ -36,7 +37,7 @@ use crate::ai_log::AiLog;
 use crate::history::Histories;
 use crate::reactor::{Reactor, Tools};
 use crate::resume::text::TextReader;
-use crate::runner::{FailPoint, Runner, RunnerSettings};
+use crate::runner::{Runner, RunnerSettings};
 
 /// What the reactors of one process share.
 #[derive(Clone)]
@@ -63,12 +64,6 @@ pub struct Deps {
     pub fail_point: FailPoint,
     /// Ends all work.
     pub stop: CancellationToken,
-}
-
-/// A fail point that does nothing.
-#[must_use]
-pub fn no_fail_point() -> FailPoint {
-    Arc::new(|_| {})
 }
 
 /// All reactors, each with the events it wants: the server runs one consumer loop for each, and

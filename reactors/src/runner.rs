@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use eventlog::applied::{Applied, Move};
 use eventlog::consume::{ConsumeError, Consumer, StreamWork};
 use eventlog::envelope::{StoredEvent, StreamId, Version};
+use eventlog::fail_point::FailPoint;
 use eventlog::feed::Checkpoint;
 use eventlog::ledger::{Ledger, LedgerError};
 use futures::FutureExt;
@@ -25,9 +26,6 @@ use tracing::Instrument;
 
 use crate::lanes::{Lanes, Left, Part};
 use crate::reactor::{Fault, Reactor, Tools};
-
-/// Told the name of a place where a crash would hurt most, so that tests can make one there.
-pub type FailPoint = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// The actions of an event are done, the ledger does not say so yet.
 pub const AFTER_ACTION: &str = "react.after_action";
@@ -206,17 +204,25 @@ impl<R: Reactor> Consumer for Runner<R> {
     ) -> Result<(), ConsumeError> {
         self.shared.ledger.park(R::NAME, stream, version, reason).await.map_err(unavailable)
     }
+
+    async fn retries(&self) -> Result<Vec<StreamId>, ConsumeError> {
+        self.shared.ledger.retries(R::NAME).await.map_err(unavailable)
+    }
+
+    async fn retried(&self, stream: &StreamId) -> Result<(), ConsumeError> {
+        self.shared.ledger.retried(R::NAME, stream).await.map_err(unavailable)
+    }
 }
 
 impl<R: Reactor> Shared<R> {
     /// Works off a part and what comes for its stream meanwhile; closes the lane behind it.
     async fn work_lane(self: Arc<Self>, part: Part, _slot: OwnedSemaphorePermit) {
-        let StreamWork { stream, mut from, mut events } = part.work;
+        let StreamWork { stream, mut from, mut events, mut skipped } = part.work;
         let mut parts_left = vec![part.left];
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.until_done(&stream, &mut from, &mut events) => {}
+                () = self.until_done(&stream, &mut from, &mut events, &skipped) => {}
             }
             parts_left.drain(..).for_each(|left| left.one_done());
             let waiting = self.lanes.take_or_close(&stream);
@@ -226,6 +232,7 @@ impl<R: Reactor> Shared<R> {
             // Each part goes from what was applied to what there was, so that the last holds most.
             for part in waiting {
                 parts_left.push(part.left);
+                skipped.extend(part.work.skipped.iter());
                 if events.last().map(|event| event.version) < Some(part.work.to()) {
                     events = part.work.events;
                     from = part.work.from;
@@ -241,10 +248,12 @@ impl<R: Reactor> Shared<R> {
         stream: &StreamId,
         from: &mut Version,
         events: &mut Vec<StoredEvent>,
+        skipped: &[Version],
     ) {
         let mut wait = self.retry_after;
         loop {
-            let worked = AssertUnwindSafe(self.work(stream, from, events)).catch_unwind().await;
+            let work = self.work(stream, from, events, skipped);
+            let worked = AssertUnwindSafe(work).catch_unwind().await;
             let stopped = match worked {
                 Ok(Ok(())) => return,
                 Ok(Err(stopped)) => stopped,
@@ -275,11 +284,14 @@ impl<R: Reactor> Shared<R> {
         stream: &StreamId,
         from: &mut Version,
         events: &mut Vec<StoredEvent>,
+        skipped: &[Version],
     ) -> Result<(), Stopped> {
         let mut to = *from;
         let mut result = Ok(());
         for event in &*events {
-            result = self.react(event).await;
+            if !skipped.contains(&event.version) {
+                result = self.react(event).await;
+            }
             if result.is_err() {
                 break;
             }
@@ -346,7 +358,7 @@ impl<R: Reactor> Shared<R> {
         events: &mut Vec<StoredEvent>,
     ) -> Result<(), LedgerError> {
         let applied = self.ledger.applied(R::NAME, std::slice::from_ref(stream)).await?;
-        let Applied { version, parked } = applied.get(stream).copied().unwrap_or_default();
+        let Applied { version, parked, .. } = applied.get(stream).cloned().unwrap_or_default();
         *from = version;
         events.retain(|event| event.version > version && !parked);
         Ok(())

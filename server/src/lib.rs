@@ -3,6 +3,7 @@
 pub mod ai;
 pub mod bootstrap;
 pub mod config;
+mod consumers;
 pub mod contracts;
 pub mod demo;
 pub mod doctor;
@@ -10,7 +11,9 @@ pub mod edge;
 pub mod embedded;
 pub mod events_export;
 pub mod faults;
+pub mod operate;
 pub mod parts;
+mod projectors;
 pub mod published;
 pub mod roles;
 pub mod secrets_file;

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use server::config::Config;
 use server::embedded::{DATABASE, EmbeddedPostgres};
 use server::events_export::{self, Format};
+use server::operate::{self, ParkedVerb, RebuildArgs};
 use server::parts::Parts;
 use server::roles::Roles;
 use server::store::StoreError;
@@ -54,6 +55,13 @@ enum Role {
     Migrate,
     /// Compares every read model with one folded afresh from the log.
     Verify,
+    /// Rebuilds read models from the log beside the live ones, or goes back.
+    Rebuild(RebuildArgs),
+    /// Looks at parked streams and settles them.
+    Parked {
+        #[command(subcommand)]
+        verb: ParkedVerb,
+    },
     /// Says what is missing.
     Doctor,
     /// Reads one résumé from standard input; how `react` keeps hostile files out of itself.
@@ -199,12 +207,23 @@ async fn with_database(
     let fail_point = faults::from_environment();
     let parts = Arc::new(Parts::open(config.clone(), url, Arc::clone(&fail_point)).await?);
     let metrics = telemetry::start_metrics()?;
-    let roles = Roles::new(Arc::clone(&parts), fail_point, stop.clone());
+    let roles = Roles::new(Arc::clone(&parts), Arc::clone(&fail_point), stop.clone());
     let outcome = async {
         match role {
             Role::Migrate => {}
             Role::Verify => verify(&parts).await?,
             Role::Events { verb } => export_events(&parts, verb).await?,
+            Role::Rebuild(args) => {
+                let fail_point = Arc::clone(&fail_point);
+                tokio::select! {
+                    done = operate::rebuild(&parts, fail_point, &stop, args) => done?,
+                    told = until_told() => {
+                        told?;
+                        anyhow::bail!("stopped; the next rebuild goes on from here");
+                    }
+                }
+            }
+            Role::Parked { verb } => operate::parked(&parts, verb).await?,
             Role::Relay { verb: Some(RelayVerb::Check) } => relay_check(&parts).await?,
             Role::Relay { verb: None } => {
                 roles.relay()?;

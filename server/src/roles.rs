@@ -5,20 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use eventlog::applied;
-use eventlog::consume::{self, Consumer, Pace};
 use eventlog::deadlines::{Deadlines, PostgresDeadlines};
 use eventlog::fail_point::FailPoint;
-use eventlog::feed::{Checkpoints, Feed, LogFeed};
-use eventlog::kafka::KafkaFeed;
 use eventlog::kafka::lease::PgLeases;
 use eventlog::kafka::relay;
 use eventlog::kafka::topics::{Topic, ensure, published};
 use eventlog::ledger::{CheckpointsOf, Ledger, PostgresLedger};
-use eventlog::store::Filter;
 use identity::Identity;
 use metrics_exporter_prometheus::PrometheusHandle;
-use projections::model::MODELS;
 use reactors::resume::text::{Limits, TextReader};
 use reactors::runner::RunnerSettings;
 use reactors::timers;
@@ -27,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::parts::Parts;
-use crate::{ai, edge, published};
+use crate::projectors::Projectors;
+use crate::{ai, consumers, edge, published};
 
 /// How often deadlines are looked at.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
@@ -74,17 +69,17 @@ impl Roles {
         Ok(address)
     }
 
-    /// The projectors: one loop for each read model.
+    /// The projectors: a loop for each generation of each read model that this program follows, also
+    /// for those that come to be later. Models that are new or changed are filled meanwhile.
     ///
     /// # Errors
-    /// When a feed refuses its settings.
+    /// When a feed refuses its settings, or the database cannot be reached.
     pub async fn project(&self) -> anyhow::Result<()> {
-        for model in MODELS {
-            let pool = self.parts.pool.clone();
-            let fail_point = Arc::clone(&self.fail_point);
-            let consumer = model.consumer(pool.clone(), self.parts.codec.clone(), fail_point);
-            self.consume(consumer, model.filter(), Arc::new(model.checkpoints(pool))).await?;
-        }
+        let (parts, fail_point) = (Arc::clone(&self.parts), Arc::clone(&self.fail_point));
+        let mut projectors = Projectors::new(parts, fail_point, self.stop.clone(), &self.tasks);
+        projectors.follow().await?;
+        self.tasks.spawn(projectors.clone().fill_missing());
+        self.tasks.spawn(projectors.run());
         Ok(())
     }
 
@@ -112,7 +107,8 @@ impl Roles {
         });
         for (consumer, filter) in reactors {
             let checkpoints = Arc::new(CheckpointsOf::new(Arc::clone(&ledger), consumer.name()));
-            self.consume(consumer, filter, checkpoints).await?;
+            consumers::start(parts, &self.tasks, self.stop.clone(), consumer, filter, checkpoints)
+                .await?;
         }
         let (bus, clock, stop) =
             (Arc::clone(&parts.bus), Arc::clone(&parts.clock), self.stop.clone());
@@ -140,42 +136,6 @@ impl Roles {
                 tracing::error!(%stopped, "a topic is not published any more");
             }
         });
-        Ok(())
-    }
-
-    /// Runs a consumer on the feed that the settings give.
-    async fn consume(
-        &self,
-        consumer: Arc<dyn Consumer>,
-        filter: Filter,
-        checkpoints: Arc<dyn Checkpoints>,
-    ) -> anyhow::Result<()> {
-        let mut connection = self.parts.pool.acquire().await?;
-        let n_unparked = applied::unpark_all(&mut connection, consumer.name()).await?;
-        drop(connection);
-        if n_unparked > 0 {
-            tracing::info!(
-                consumer = consumer.name(),
-                n_unparked,
-                "parked streams are tried again"
-            );
-        }
-        let store = self.parts.log();
-        let feed: Box<dyn Feed> = match self.parts.kafka() {
-            Some(kafka) => {
-                let aggregates: Vec<&str> = filter.aggregates.iter().map(String::as_str).collect();
-                let feed = KafkaFeed::start(&kafka, consumer.name(), &aggregates, checkpoints);
-                Box::new(feed.with_context(|| format!("the feed of {}", consumer.name()))?)
-            }
-            None => Box::new(
-                LogFeed::start(Arc::clone(&store), filter.clone(), &*checkpoints)
-                    .await
-                    .with_context(|| format!("the feed of {}", consumer.name()))?,
-            ),
-        };
-        let pace = Pace::default();
-        let stop = self.stop.clone();
-        self.tasks.spawn(consume::run(consumer, feed, store, filter, pace, stop));
         Ok(())
     }
 

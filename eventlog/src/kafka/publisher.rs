@@ -17,8 +17,8 @@ use rdkafka::producer::{
 use super::KafkaSettings;
 use super::mark::Mark;
 use super::message::Record;
-use super::relay::FailPoints;
 use super::topics::marks_name;
+use crate::fail_point::FailPoint;
 
 /// An open transaction holds back every reader of committed records, so the broker ends it soon
 /// when its producer is gone.
@@ -94,7 +94,7 @@ pub struct Publisher {
     producer: ThreadedProducer<Deliveries>,
     topic: String,
     marks: String,
-    fail_points: FailPoints,
+    fail_points: FailPoint,
     is_abandoned: Arc<AtomicBool>,
 }
 
@@ -108,7 +108,7 @@ impl Publisher {
         settings: &KafkaSettings,
         topic: String,
         transactional_id: &str,
-        fail_points: FailPoints,
+        fail_points: FailPoint,
         is_abandoned: Arc<AtomicBool>,
     ) -> Result<Self, Fault> {
         let mut config = settings.client();

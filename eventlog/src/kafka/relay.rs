@@ -31,19 +31,8 @@ use super::tail::Tail;
 use super::topics::Topic;
 use super::{DropsAside, KafkaSettings, blocking};
 use crate::envelope::{Position, StoredEvent};
+use crate::fail_point::{FailPoint, no_fail_point};
 use crate::store::{EventStore, Filter};
-
-/// Called at named places: `after_fencing` when a topic was taken over and nothing is published yet,
-/// then in each transaction, in this order, `before_produce`, `after_produce_before_mark`,
-/// `after_mark_before_commit` and `after_commit`. It may block or end the process, so that tests can
-/// show what a crash there does.
-pub type FailPoints = Arc<dyn Fn(&'static str) + Send + Sync>;
-
-/// Fail points that do nothing.
-#[must_use]
-pub fn no_fail_points() -> FailPoints {
-    Arc::new(|_| {})
-}
 
 /// A batch holds at most this many events.
 const MAX_BATCH_EVENTS: usize = 1000;
@@ -89,8 +78,10 @@ pub struct Parts {
     /// How long a lease lasts unless renewed, which happens three times as often. A standby takes
     /// over so long after a crash.
     pub lease_period: Duration,
-    /// See [`FailPoints`].
-    pub fail_points: FailPoints,
+    /// Told of `after_fencing` when a topic was taken over and nothing is published yet, then of these
+    /// places of each transaction, in this order: `before_produce`, `after_produce_before_mark`,
+    /// `after_mark_before_commit`, `after_commit`.
+    pub fail_points: FailPoint,
 }
 
 impl Parts {
@@ -102,7 +93,7 @@ impl Parts {
         leases: Arc<dyn Leases>,
     ) -> Self {
         let lease_period = Duration::from_secs(10);
-        Self { settings, store, leases, lease_period, fail_points: no_fail_points() }
+        Self { settings, store, leases, lease_period, fail_points: no_fail_point() }
     }
 }
 

@@ -3,10 +3,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use eventlog::envelope::{Position, StoredEvent};
+use eventlog::fail_point::FailPoint;
 use eventlog::kafka::KafkaSettings;
 use eventlog::kafka::lease::PgLeases;
 use eventlog::kafka::mark::read_mark;
-use eventlog::kafka::relay::{FailPoints, Stopped, run_all};
+use eventlog::kafka::relay::{Stopped, run_all};
 use eventlog::kafka::topics::{TOPICS, Topic, ensure, marks_name};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -24,7 +25,7 @@ use crate::world::{
 };
 
 /// A fail point that acts once, the first time the place is passed.
-fn once(place: &'static str, act: impl FnOnce() + Send + 'static) -> FailPoints {
+fn once(place: &'static str, act: impl FnOnce() + Send + 'static) -> FailPoint {
     let act = Mutex::new(Some(act));
     Arc::new(move |passed| {
         let act = (passed == place).then(|| act.lock().expect("unpoisoned").take()).flatten();

@@ -1,65 +1,89 @@
-//! A database of its own for each test, on the server that `TEST_DATABASE_URL` names.
+//! A database of its own for each test, with the log and the read models in it.
 
-use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use eventlog::clock::SystemClock;
 use eventlog::codec::Codec;
-use eventlog::consume::{Pace, run};
+use eventlog::consume::{ConsumeError, Consumer, Pace, StreamWork, run};
+use eventlog::fail_point::{FailPoint, no_fail_point};
 use eventlog::feed::{Feed, LogFeed};
+use eventlog::store::EventStore;
 use eventlog::store::postgres::{PostgresSettings, PostgresStore};
+use eventlog::testing::TestDatabase;
 use eventlog::vault::MasterKey;
 use eventlog::vault::postgres::PostgresVault;
-use projections::model::{MODELS, Model};
-use projections::runner::no_fail_point;
+use projections::generation::{self, Generation};
+use projections::model::{MODELS, Model, ModelCheckpoints};
+use projections::rebuild::{IfDifferent, RebuildError, Rebuilder, Rebuilt};
 use projections::{Reads, lag};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
 pub struct Database {
-    server: String,
-    name: String,
     pub pool: PgPool,
     pub store: Arc<PostgresStore>,
     pub codec: Codec,
     pub reads: Reads,
+    /// Dropped last.
+    _database: TestDatabase,
 }
-
-static N_DATABASES: AtomicU32 = AtomicU32::new(0);
 
 impl Database {
     pub async fn create() -> Self {
-        let server = std::env::var("TEST_DATABASE_URL").expect(
-            "TEST_DATABASE_URL names a superuser's `postgres` database; `make test` sets it",
-        );
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        let n = N_DATABASES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("projections_{}_{n}_{}", std::process::id(), now.subsec_nanos());
-        execute(&server, format!("create database {name}")).await.expect("a database can be made");
-        let options = PgConnectOptions::from_str(&server).expect("an address").database(&name);
-        let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options);
-        eventlog::migrate::migrate(&pool).await.expect("the migrations run");
-        let (start, _) = server.rsplit_once('/').expect("the address ends with a database");
+        let database = TestDatabase::create().await;
+        let pool = database.pool.clone();
         let settings = PostgresSettings {
             max_connections: 4,
-            ..PostgresSettings::new(format!("{start}/{name}").into())
+            ..PostgresSettings::new(database.url.clone().into())
         };
         let store = Arc::new(PostgresStore::start(&settings).expect("the address is one"));
         let vault = PostgresVault::start(pool.clone(), MasterKey::new([7; 32]));
         let codec = Codec::new(Arc::new(vault));
         let clock = Arc::new(SystemClock);
         let reads = Reads::new(pool.clone(), store.clone(), codec.clone(), clock);
-        Self { server, name, pool, store, codec, reads }
+        Self { pool, store, codec, reads, _database: database }
+    }
+
+    /// The generation of a model that queries find.
+    pub async fn live(&self, model: &Model) -> Generation {
+        let mut conn = self.pool.acquire().await.expect("a connection");
+        let live = generation::live(&mut conn, model).await.expect("generations can be read");
+        live.expect("one is live")
+    }
+
+    /// What drives the live generation of a model.
+    pub async fn consumer(&self, model: &Model, fail_point: FailPoint) -> Arc<dyn Consumer> {
+        let live = self.live(model).await;
+        model.consumer(&live, self.pool.clone(), self.codec.clone(), fail_point)
+    }
+
+    pub async fn checkpoints(&self, model: &Model) -> ModelCheckpoints {
+        ModelCheckpoints::new(self.pool.clone(), &self.live(model).await)
     }
 
     pub fn world(&self, n: u128) -> World {
         World::new(self.store.clone(), self.codec.clone(), n)
+    }
+
+    /// What rebuilds, with a fail point.
+    pub fn rebuilder(&self, fail_point: FailPoint) -> Rebuilder {
+        let (pool, codec) = (self.pool.clone(), self.codec.clone());
+        Rebuilder::new(pool, self.store.clone(), codec, fail_point, 2, CancellationToken::new())
+    }
+
+    /// Rebuilds models beside their live rows.
+    pub async fn rebuild(
+        &self,
+        models: &[Model],
+        fail_point: FailPoint,
+    ) -> Result<Vec<Rebuilt>, RebuildError> {
+        let progress = watch::Sender::default();
+        self.rebuilder(fail_point).rebuild(models, IfDifferent::Stay, &progress).await
     }
 
     /// Runs these models from the log until they have applied all of it.
@@ -71,8 +95,31 @@ impl Database {
         self.drive(feeds).await;
     }
 
+    /// Applies what follows in every stream to one generation, as one batch. Of two that do so at once,
+    /// one does it.
+    pub async fn follow(&self, model: &Model, generation: &Generation) {
+        let (pool, codec) = (self.pool.clone(), self.codec.clone());
+        let consumer = model.consumer(generation, pool, codec, no_fail_point());
+        let streams = self.store.stream_versions(&model.filter(), None, 10_000).await;
+        let streams = streams.expect("the streams can be read");
+        let ids: Vec<_> = streams.iter().map(|(stream, _)| stream.clone()).collect();
+        let applied = consumer.applied(&ids).await.expect("applied versions");
+        let mut work = vec![];
+        for (stream, version) in streams {
+            let from = applied.get(&stream).cloned().unwrap_or_default().version;
+            if from < version {
+                let events = self.store.read_stream(&stream, from, 100).await.expect("the log");
+                work.push(StreamWork { stream, from, events, skipped: vec![] });
+            }
+        }
+        match consumer.apply(work, &[]).await {
+            Ok(()) | Err(ConsumeError::Moved) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     pub async fn log_feed(&self, model: &Model) -> Box<dyn Feed> {
-        let checkpoints = model.checkpoints(self.pool.clone());
+        let checkpoints = self.checkpoints(model).await;
         let feed = LogFeed::start(self.store.clone(), model.filter(), &checkpoints).await;
         Box::new(feed.expect("the checkpoint can be loaded"))
     }
@@ -84,11 +131,12 @@ impl Database {
         let mut names = vec![];
         for (model, feed) in feeds {
             names.push(model.name);
-            let consumer = model.consumer(self.pool.clone(), self.codec.clone(), no_fail_point());
+            let consumer = self.consumer(&model, no_fail_point()).await;
             let pace = Pace {
                 batch: 50,
                 wait: Duration::from_millis(20),
                 sweep_every: Duration::from_millis(100),
+                retry_every: Duration::from_millis(20),
             };
             let store = self.store.clone();
             loops.spawn(run(consumer, feed, store, model.filter(), pace, stop.clone()));
@@ -127,24 +175,5 @@ impl Database {
             .fetch_all(&self.pool)
             .await
             .expect("the table can be read")
-    }
-}
-
-async fn execute(server: &str, statement: String) -> sqlx::Result<()> {
-    let mut admin = PgConnection::connect(server).await?;
-    sqlx::query(AssertSqlSafe(statement)).execute(&mut admin).await?;
-    admin.close().await
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let (server, name) = (self.server.clone(), self.name.clone());
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let statement = format!("drop database {name} with (force)");
-            runtime.map(|runtime| runtime.block_on(execute(&server, statement)))
-        });
-        // A database that stays behind goes with the test server.
-        let _ = dropped.join();
     }
 }

@@ -9,18 +9,18 @@ use async_trait::async_trait;
 use domain::{Event, interview};
 use eventlog::consume::{ConsumeError, Consumer, StreamWork};
 use eventlog::envelope::{Position, StoredEvent, Version};
+use eventlog::fail_point::no_fail_point;
 use eventlog::feed::{Batch, Checkpoint, Checkpoints, Feed, FeedError};
 use eventlog::store::EventStore;
 use futures::FutureExt;
 use projections::model::{MODELS, Model};
-use projections::runner::no_fail_point;
 use projections::{candidates, interviews, jobs, lag, resumes, transcripts, verdicts};
 
 use crate::database::Database;
 use crate::world::World;
 
 /// Hands out prepared batches, then nothing.
-struct Scripted(VecDeque<Batch>);
+pub struct Scripted(pub VecDeque<Batch>);
 
 #[async_trait]
 impl Feed for Scripted {
@@ -166,9 +166,8 @@ async fn work(database: &Database, world: &World) -> (StreamWork, Arc<dyn Consum
     let stream = world.stream("interview", story.interview.0);
     world.append(&stream, world.interview_events(&story)).await;
     let events = database.store.read_stream(&stream, Version(0), 5).await.expect("the log");
-    let work = StreamWork { stream, from: Version(0), events };
-    let pool = database.pool.clone();
-    (work, interviews::MODEL.consumer(pool, database.codec.clone(), no_fail_point()))
+    let work = StreamWork { stream, from: Version(0), events, skipped: vec![] };
+    (work, database.consumer(&interviews::MODEL, no_fail_point()).await)
 }
 
 #[tokio::test]
@@ -183,12 +182,13 @@ async fn a_worker_that_was_outrun_changes_nothing() {
     let again = consumer.apply(vec![work.clone()], &[checkpoint(9)]).await;
     assert_eq!(again, Err(ConsumeError::Moved));
     assert_eq!(database.rows("rm_interview").await, rows);
-    let kept = interviews::MODEL.checkpoints(database.pool.clone()).load("log", 0).await;
+    let kept = database.checkpoints(&interviews::MODEL).await.load("log", 0).await;
     assert_eq!(kept, Ok(Some(5)), "the checkpoint went back with the rest");
 
     // Two at once: one wins.
     let next = database.store.read_stream(&work.stream, Version(5), 5).await.expect("the log");
-    let next = StreamWork { stream: work.stream.clone(), from: Version(5), events: next };
+    let next =
+        StreamWork { stream: work.stream.clone(), from: Version(5), events: next, skipped: vec![] };
     let (one, other) =
         tokio::join!(consumer.apply(vec![next.clone()], &[]), consumer.apply(vec![next], &[]));
     let moved = [one, other].into_iter().filter(|r| *r == Err(ConsumeError::Moved)).count();
@@ -201,20 +201,19 @@ async fn a_worker_killed_before_the_commit_leaves_nothing_and_after_it_everythin
     let database = Database::create().await;
     let world = database.world(1);
     let (work, consumer) = work(&database, &world).await;
-    let dying = |place: &'static str| {
+    let dying = async |place: &'static str| {
         let fail_point = Arc::new(move |name: &'static str| {
             assert!(name != place, "killed at {place}");
         });
-        let pool = database.pool.clone();
-        interviews::MODEL.consumer(pool, database.codec.clone(), fail_point)
+        database.consumer(&interviews::MODEL, fail_point).await
     };
     let checkpoint = Checkpoint { source: "log".into(), partition: 0, next: 5 };
     for (place, n_rows) in [("project.before_commit", 0), ("project.after_commit", 1)] {
-        let dying = dying(place);
+        let dying = dying(place).await;
         let apply = dying.apply(vec![work.clone()], std::slice::from_ref(&checkpoint));
         assert!(AssertUnwindSafe(apply).catch_unwind().await.is_err(), "{place}");
         assert_eq!(database.rows("rm_interview").await.len(), n_rows, "{place}");
-        let kept = interviews::MODEL.checkpoints(database.pool.clone()).load("log", 0).await;
+        let kept = database.checkpoints(&interviews::MODEL).await.load("log", 0).await;
         assert_eq!(kept, Ok((n_rows == 1).then_some(5)), "{place}");
     }
     assert_eq!(consumer.apply(vec![work], &[]).await, Err(ConsumeError::Moved));

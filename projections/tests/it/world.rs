@@ -163,12 +163,23 @@ impl World {
 
     /// Appends bytes that no program of today wrote.
     pub async fn append_raw(&self, stream: &StreamId, name: &'static str, payload: &'static str) {
+        self.append_version(stream, name, 1, payload).await;
+    }
+
+    /// The same in a shape of this version.
+    pub async fn append_version(
+        &self,
+        stream: &StreamId,
+        name: &'static str,
+        schema_version: u16,
+        payload: &'static str,
+    ) {
         let expected = self.store.stream_version(stream).await.expect("the store answers");
         let event_id = new_id();
         let new = NewEvent {
             event_id,
             name: name.into(),
-            schema_version: 1,
+            schema_version,
             occurred_at: noon(),
             payload: bytes::Bytes::from_static(payload.as_bytes()),
         };

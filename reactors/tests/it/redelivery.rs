@@ -89,6 +89,14 @@ impl Ledger for Breaking {
         self.inner.park(c, s, v, r).await
     }
 
+    async fn retries(&self, c: &str) -> Result<Vec<StreamId>, LedgerError> {
+        self.inner.retries(c).await
+    }
+
+    async fn retried(&self, c: &str, s: &StreamId) -> Result<(), LedgerError> {
+        self.inner.retried(c, s).await
+    }
+
     async fn checkpoint(&self, c: &str, s: &str, p: i32) -> Result<Option<u64>, LedgerError> {
         self.inner.checkpoint(c, s, p).await
     }
@@ -163,7 +171,7 @@ async fn an_event_nobody_can_read_parks_its_stream_and_no_other() {
     });
     world.store.append(append).await.unwrap();
     let events = world.store.read_stream(&stray, Version(0), 10).await.unwrap();
-    work.push(StreamWork { stream: stray.clone(), from: Version(0), events });
+    work.push(StreamWork { stream: stray.clone(), from: Version(0), events, skipped: vec![] });
     conductor.apply(work, &[]).await.unwrap();
 
     let (version, _) = ledger.parked("reactor.conductor", &stray).unwrap();

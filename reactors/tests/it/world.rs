@@ -25,6 +25,7 @@ use eventlog::codec::{Codec, Recorded};
 use eventlog::consume::{Consumer, StreamWork};
 use eventlog::deadlines::MemoryDeadlines;
 use eventlog::envelope::{StreamId, Version};
+use eventlog::fail_point::{FailPoint, no_fail_point};
 use eventlog::files::Files;
 use eventlog::ledger::{Ledger, MemoryLedger};
 use eventlog::store::memory::MemoryStore;
@@ -34,9 +35,9 @@ use eventlog::vault::secrets::Secrets;
 use reactors::ai::Ai;
 use reactors::ai::rules::RulesAi;
 use reactors::resume::text::TextReader;
-use reactors::runner::{FailPoint, RunnerSettings};
+use reactors::runner::RunnerSettings;
 use reactors::timers::Alarm;
-use reactors::{Deps, all, no_fail_point};
+use reactors::{Deps, all};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -182,11 +183,11 @@ impl World {
         let applied = reactor.applied(&streams).await.unwrap();
         let mut work = vec![];
         for stream in streams {
-            let applied = applied.get(&stream).copied().unwrap_or_default();
+            let applied = applied.get(&stream).cloned().unwrap_or_default();
             let from = applied.version;
             let events = self.store.read_stream(&stream, from, 10_000).await.unwrap();
             if !events.is_empty() && !applied.parked {
-                work.push(StreamWork { stream, from, events });
+                work.push(StreamWork { stream, from, events, skipped: vec![] });
             }
         }
         work

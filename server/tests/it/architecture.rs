@@ -23,6 +23,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     // What the product is run with, and set up from.
     ("clap", &["server"]),
     ("figment", &["server"]),
+    ("indicatif", &["server"]),
     ("metrics-exporter-prometheus", &["server"]),
     ("nix", &["server"]),
     ("parquet", &["server"]),

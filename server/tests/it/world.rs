@@ -203,11 +203,15 @@ impl World {
                     "select count(*) from es_stream s
                       where s.category = any($2) and s.version > coalesce((
                             select a.version from consumer_applied a
-                             where a.consumer = $1 and a.company_id = s.tenant_id
+                             where a.consumer = (
+                                    select g.consumer from read_model_generation g
+                                     where g.model = $1 and g.version = $3 and g.live)
+                               and a.company_id = s.tenant_id
                                and a.category = s.category and a.stream_id = s.stream_id), 0)",
                 )
-                .bind(model.consumer_name())
+                .bind(model.name)
                 .bind(model.aggregates)
+                .bind(i32::try_from(model.version).expect("small"))
                 .fetch_one(&self.pool)
                 .await
                 .expect("the read models can be read");
