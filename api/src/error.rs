@@ -21,6 +21,7 @@ use projections::applied::{Behind, WaitError};
 use projections::as_of::AsOfError;
 use projections::live::LiveError;
 use projections::page::PageError;
+use projections::parked::ParkedError;
 use projections::token::TokenInvalid;
 
 /// Why something was not done or not answered. It has no `Display`, because async-graphql turns
@@ -299,6 +300,16 @@ macro_rules! of_reads {
 }
 
 of_reads!(QueryError, PageError, AsOfError, LiveError);
+
+impl From<ParkedError> for ApiError {
+    fn from(error: ParkedError) -> Self {
+        match error {
+            ParkedError::NotParked => Self::not_found("PARKED_NOT_FOUND"),
+            ParkedError::Reason => Self::invalid("reason", error.to_string()),
+            ParkedError::Unavailable(_) => QueryError::Unavailable.into(),
+        }
+    }
+}
 
 impl From<TokenInvalid> for ApiError {
     fn from(error: TokenInvalid) -> Self {

@@ -30,6 +30,8 @@ pub struct Health {
     pub version: &'static str,
 }
 
+/// What a read model may be behind without anybody being told.
+const TOLERATED_LAG_SECONDS: f64 = 5.0;
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -102,7 +104,10 @@ async fn health(State(state): State<ApiState>) -> Response {
 async fn ready(State(state): State<ApiState>) -> Response {
     let standing = all(&state).await;
     let (database, kafka) = standing;
-    let status = match [database, kafka].contains(&Standing::Down) {
+    // A read model that is new to this program and not filled yet cannot be asked.
+    let is_filled = timeout(PATIENCE, lag::all_are_filled(&state.reads)).await;
+    let is_filled = matches!(is_filled, Ok(Ok(true)));
+    let status = match [database, kafka].contains(&Standing::Down) || !is_filled {
         true => StatusCode::SERVICE_UNAVAILABLE,
         false => StatusCode::OK,
     };
@@ -125,26 +130,28 @@ fn one(standing: Standing) -> Response {
     (status, Json(json!({ "status": standing.as_str() }))).into_response()
 }
 
-/// How far each read model is behind the log.
+/// Whether the read models follow the log. How far each is behind is for operators: the query
+/// `readModelLag`, and `/metrics`.
 async fn projections(State(state): State<ApiState>) -> Response {
-    match lag::lag(&state.reads).await {
-        Ok(lags) => {
-            let model = |lag: &lag::Lag| {
-                json!({
-                    "model": lag.model,
-                    "version": lag.version,
-                    "eventsBehind": lag.n_events,
-                    "secondsBehind": lag.seconds,
-                    "parkedStreams": lag.n_parked,
-                })
+    match timeout(PATIENCE, lag::recent(&state.reads)).await {
+        Ok(Ok(lags)) => {
+            let is_behind = lags.iter().any(|lag| lag.seconds > TOLERATED_LAG_SECONDS);
+            let is_parked = lags.iter().any(|lag| lag.n_parked > 0);
+            let status = match (is_behind, is_parked) {
+                (true, _) => "behind",
+                (false, true) => "parked",
+                (false, false) => "current",
             };
-            Json(json!({ "models": lags.iter().map(model).collect::<Vec<_>>() })).into_response()
+            Json(json!({ "status": status, "models": lags.len() })).into_response()
         }
-        Err(_) => one(Standing::Down),
+        Ok(Err(_)) | Err(_) => one(Standing::Down),
     }
 }
 
 async fn metrics(State(state): State<ApiState>) -> Response {
+    if !matches!(timeout(PATIENCE, lag::recent(&state.reads)).await, Ok(Ok(_))) {
+        tracing::debug!("the lag of read models is as it was measured last");
+    }
     let text = (state.health.metrics)();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

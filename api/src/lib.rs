@@ -17,6 +17,7 @@ pub mod limits;
 mod live;
 mod loaders;
 mod observation;
+mod operations;
 mod pagination;
 mod payload;
 mod scalars;

@@ -24,6 +24,7 @@ use crate::interview::mutation::InterviewMutation;
 use crate::interview::query::InterviewQuery;
 use crate::job::{Job, JobMutation, JobQuery};
 use crate::observation::ObservationQuery;
+use crate::operations::{OperationsMutation, OperationsQuery};
 use crate::scalars::Judged;
 use crate::scope::Scoped;
 use crate::verdict::{Verdict, VerdictMutation, VerdictQuery};
@@ -152,6 +153,7 @@ pub struct Query(
     VerdictQuery,
     HistoryQuery,
     DashboardQuery,
+    OperationsQuery,
 );
 
 /// What can be ordered. Each mutation takes one `input` with a `commandId`: a repeat with the same
@@ -165,6 +167,7 @@ pub struct Mutation(
     CandidateMutation,
     InterviewMutation,
     VerdictMutation,
+    OperationsMutation,
 );
 
 /// What comes by itself, over graphql-transport-ws or Server-Sent Events. Each event comes once and

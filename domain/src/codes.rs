@@ -107,6 +107,9 @@ entries! {
     "NOT_FOUND" NotFound 404
         "There is no such thing in the caller's company."
         "Check the id; what belongs to another company looks the same as what is absent."
+    "PARKED_NOT_FOUND" NotFound 404
+        "No stream is parked there."
+        "List the parked streams again; it may have been settled meanwhile."
     "VALIDATION_FAILED" ValidationFailed 400
         "A field has a value that it cannot take; the message names both."
         "Correct the named field."

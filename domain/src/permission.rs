@@ -70,11 +70,13 @@ pub enum Action {
     ReadHistory,
     /// See counts over the whole company.
     ReadDashboard,
+    /// Look after what runs: how far read models are, streams that are parked.
+    Operate,
 }
 
 impl Action {
     /// Every right, in the order of the table.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::RegisterCompany,
         Self::ReadCompany,
         Self::ManageCompany,
@@ -107,6 +109,7 @@ impl Action {
         Self::RecordAiCall,
         Self::ReadHistory,
         Self::ReadDashboard,
+        Self::Operate,
     ];
 }
 
@@ -322,6 +325,11 @@ fn row(action: Action) -> [Grant; 10] {
         /*           */
         {
             [N, Y, Y, N, N, Y, N, N, N, N]
+        }
+        Action::Operate =>
+        /*                 */
+        {
+            [Y, N, N, N, N, N, N, N, N, N]
         }
     }
 }

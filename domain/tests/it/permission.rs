@@ -44,7 +44,7 @@ fn who_runs_the_platform_sees_nothing_of_a_company() {
     };
     let reachable: Vec<_> =
         Action::ALL.into_iter().filter(|action| letter(&operator, *action) != '-').collect();
-    assert_eq!(reachable, [Action::RegisterCompany, Action::ManageMembers]);
+    assert_eq!(reachable, [Action::RegisterCompany, Action::ManageMembers, Action::Operate]);
 }
 
 #[test]

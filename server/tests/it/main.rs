@@ -18,6 +18,7 @@ mod embedded;
 mod events_export;
 mod faults;
 mod job;
+mod operating;
 mod orders;
 mod outages;
 mod process;

@@ -1,0 +1,177 @@
+//! What operators see and do while everything runs: lag, parked streams, rebuilds.
+
+use domain::ids::CompanyId;
+use eventlog::clock::{Clock, SystemClock};
+use eventlog::envelope::{Cause, NewEvent, StreamId, Version};
+use eventlog::store::postgres::{PostgresSettings, PostgresStore};
+use eventlog::store::{Append, EventStore};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::client::{Client, text};
+use crate::job::Company;
+use crate::world::{World, until};
+
+const PARKED: &str = "{ parkedStreams { id consumer aggregate version error retryBy } }";
+const LAG: &str =
+    "{ readModelLag { model eventsBehind positionsBehind secondsBehind parkedStreams } }";
+
+/// Appends an event to the first job's stream that this program does not know.
+async fn poison(world: &World) {
+    let store = PostgresStore::start(&PostgresSettings::new(world.url.clone().into()));
+    let store = store.expect("the address is one");
+    let streams = "select tenant_id, stream_id, version from es_stream where category = 'job'";
+    let (company, id, version): (Uuid, Uuid, i64) =
+        sqlx::query_as(streams).fetch_one(&world.pool).await.expect("the log can be read");
+    let stream = StreamId { company: CompanyId(company), aggregate: "job".into(), id };
+    let expected = Version(version.unsigned_abs());
+    let event_id = Uuid::new_v4();
+    let event = NewEvent {
+        event_id,
+        name: "job.teleported".into(),
+        schema_version: 1,
+        occurred_at: SystemClock.now(),
+        payload: b"{}".as_slice().into(),
+    };
+    let cause = Cause {
+        command_id: event_id,
+        fingerprint: vec![1; 32],
+        correlation_id: event_id,
+        causation_id: None,
+        actor: "system:prototype".into(),
+        trace_parent: None,
+    };
+    let events = vec![event];
+    let append =
+        Append { stream, expected, guards: vec![], claims: vec![], keys: vec![], cause, events };
+    store.append(append).await.expect("the append is stored");
+}
+
+async fn parked(operator: &Client) -> Vec<Value> {
+    let shown = operator.query(PARKED, json!({})).await;
+    shown["parkedStreams"].as_array().expect("a list").clone()
+}
+
+/// Settles a parked stream; answers the code of the refusal, if it was one.
+async fn settle(operator: &Client, mutation: &str, input: Value) -> Result<Value, String> {
+    let (first, rest) = mutation.split_at(1);
+    let document = format!(
+        "mutation($input: {}{rest}Input!) {{ {mutation}(input: $input) \
+         {{ parkedStream {{ id version }} errors {{ code message path }} }} }}",
+        first.to_ascii_uppercase()
+    );
+    operator.ask(&document, json!({ "input": input })).await.map_err(|refused| refused.code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_lag_and_settle_parked_streams_while_everything_runs() {
+    let world = World::without_kafka().await;
+    world.migrate().await;
+    let mut all = world.start("all");
+    let client = all.client().await;
+    let company = Company::found(&world, &client, "lights").await;
+    company.open_job().await;
+    world.until_projected().await;
+    let operator = &company.operator;
+    for document in [PARKED, LAG] {
+        let refused = company.admin.ask(document, json!({})).await.expect_err("not theirs");
+        assert_eq!(refused.code, "AUTH_003", "{document}");
+    }
+    assert_eq!(parked(operator).await, Vec::<Value>::new());
+
+    poison(&world).await;
+    let found = until("the stream is parked", async || {
+        parked(operator).await.into_iter().find(|parked| parked["consumer"] == "jobs.v1")
+    })
+    .await;
+    assert_eq!((&found["aggregate"], &found["retryBy"]), (&json!("job"), &Value::Null));
+    until("the lag counts it", async || {
+        let lag = operator.query(LAG, json!({})).await;
+        let jobs = lag["readModelLag"].as_array()?.iter().find(|lag| lag["model"] == "jobs")?;
+        (jobs["parkedStreams"] == 1 && jobs["positionsBehind"] == 0).then_some(())
+    })
+    .await;
+    let (_, metrics) = client.get("/metrics").await.expect("the API answers");
+    for gauge in ["lag_positions", "lag_seconds", "parked_streams"] {
+        let line = format!("colloquy_projection_{gauge}{{model=\"jobs\"}}");
+        assert!(metrics.contains(&line), "{line}");
+    }
+
+    // Other streams go on; what comes after the event waits, and a retry does not help.
+    company.open_job().await;
+    let id = text(&found, "/id").to_owned();
+    let tried = settle(operator, "retryParkedStream", json!({ "id": id })).await;
+    assert_eq!(tried.expect("it is parked")["parkedStream"]["id"], id);
+    until("it is parked again", async || {
+        let again = parked(operator).await;
+        again.iter().any(|parked| parked["id"] == id && parked["retryBy"].is_null()).then_some(())
+    })
+    .await;
+
+    let (code, said) = world.run(&["parked", "list"]).await;
+    assert!(code.success() && said.contains(&id), "{said}");
+    let (code, said) = world.run(&["parked", "show", &id]).await;
+    assert!(code.success() && said.contains("version"), "{said}");
+
+    let skip = |reason: &str| json!({ "id": id, "reason": reason });
+    let refused = settle(operator, "skipParkedEvent", skip(" ")).await;
+    assert_eq!(refused.expect_err("no reason"), "VALIDATION_FAILED");
+    settle(operator, "skipParkedEvent", skip("Of a prototype.")).await.expect("it is parked");
+    until("the read model goes on", async || {
+        let still = parked(operator).await;
+        still.iter().all(|parked| parked["id"] != id).then_some(())
+    })
+    .await;
+    let again = settle(operator, "skipParkedEvent", skip("Of a prototype.")).await;
+    assert_eq!(again.expect_err("it is settled"), "PARKED_NOT_FOUND");
+
+    // The same from the command line, for whoever else has parked it.
+    for parked in parked(operator).await {
+        let id = text(&parked, "/id");
+        let (code, said) = world.run(&["parked", "skip", id, "--reason", "Of a prototype."]).await;
+        assert!(code.success(), "{said}");
+    }
+    until("nothing is parked", async || parked(operator).await.is_empty().then_some(())).await;
+    world.read_models_equal_their_rebuild().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_models_are_rebuilt_by_command_beside_a_running_program() {
+    let world = World::without_kafka().await;
+    world.migrate().await;
+    let mut all = world.start("all");
+    let client = all.client().await;
+    let company = Company::found(&world, &client, "lights").await;
+    let job = company.open_job().await;
+    world.until_projected().await;
+
+    let (code, said) = world.run(&["rebuild", "all"]).await;
+    assert!(code.success(), "{said}");
+    let equal = said.lines().filter(|line| line.ends_with("equal")).count();
+    assert_eq!(equal, projections::model::MODELS.len(), "{said}");
+    let (code, said) = world.run(&["rebuild", "nothing"]).await;
+    assert!(!code.success() && said.contains("no read model nothing"), "{said}");
+
+    // The program follows the new generations and keeps the old ones up.
+    let title = async || {
+        let shown =
+            company.hr.query("query($id: ID!) { job(id: $id) { title } }", json!({ "id": job }));
+        text(&shown.await, "/job/title").to_owned()
+    };
+    let rename = async |to: &str| {
+        let input = json!({ "jobId": job, "title": to, "description": "Keeps the light." });
+        company.hr.carry_out("describeJob", input, "job { id }").await;
+        world.until_projected().await;
+        assert_eq!(title().await, to);
+    };
+    rename("Keeper of lights").await;
+    let (code, said) = world.run(&["rebuild", "--back", "jobs"]).await;
+    assert!(code.success() && said.contains("generation 1 is live"), "{said}");
+    assert_eq!(title().await, "Keeper of lights");
+    rename("Keeper of fog-horns").await;
+    let (code, said) = world.run(&["rebuild", "--drop-old", "jobs"]).await;
+    assert!(code.success() && said.contains("1 generations dropped"), "{said}");
+    let (code, said) = world.run(&["rebuild", "--back", "jobs"]).await;
+    assert!(!code.success() && said.contains("no earlier generation"), "{said}");
+    world.read_models_equal_their_rebuild().await;
+}
