@@ -12,6 +12,7 @@ mod load;
 mod machine;
 mod peers;
 mod raw;
+mod rebuild;
 mod report;
 mod settings;
 mod snapshot;
@@ -39,6 +40,9 @@ async fn main() -> anyhow::Result<()> {
         let (text, found) = torture::run(&settings).await?;
         report.add(text);
         violations = found;
+    }
+    if settings.has(Part::Rebuild) {
+        report.add(rebuild::run(&settings).await?);
     }
     if settings.is_whole() {
         report.write()?;

@@ -14,10 +14,16 @@ pub enum Part {
     Snapshot,
     /// Many writers against a reader that follows.
     Torture,
+    /// All read models from a long log.
+    Rebuild,
 }
 
-const PARTS: [(&str, Part); 3] =
-    [("bus", Part::Bus), ("snapshot", Part::Snapshot), ("torture", Part::Torture)];
+const PARTS: [(&str, Part); 4] = [
+    ("bus", Part::Bus),
+    ("snapshot", Part::Snapshot),
+    ("torture", Part::Torture),
+    ("rebuild", Part::Rebuild),
+];
 
 /// What is measured and for how long.
 #[derive(Clone, Debug)]
@@ -36,6 +42,8 @@ pub struct Settings {
     pub snapshot: Duration,
     /// Least number of events of the torture run; `BENCH_TORTURE_EVENTS`.
     pub torture_events: u64,
+    /// Least number of events that read models are rebuilt from; `BENCH_REBUILD_EVENTS`.
+    pub rebuild_events: u64,
 }
 
 impl Settings {
@@ -49,12 +57,13 @@ impl Settings {
         )?;
         let settings = Self {
             server,
-            parts: list("BENCH_PARTS", "bus,snapshot,torture", part)?,
+            parts: list("BENCH_PARTS", "bus,snapshot,torture,rebuild", part)?,
             turn: Duration::from_secs_f64(number("BENCH_SECS", 2.0)?),
             rounds: number("BENCH_ROUNDS", 7)?,
             clients: list("BENCH_CLIENTS", "1,16,128", |text| Ok(text.parse()?))?,
             snapshot: Duration::from_secs_f64(number("BENCH_SNAPSHOT_SECS", 60.0)?),
             torture_events: number("BENCH_TORTURE_EVENTS", 1_000_000)?,
+            rebuild_events: number("BENCH_REBUILD_EVENTS", 1_000_000)?,
         };
         if settings.rounds == 0 || settings.clients.contains(&0) || settings.turn.is_zero() {
             bail!("there must be a round, a client and some time at least");
