@@ -396,7 +396,7 @@ async fn nothing_is_free(length: Length) -> String {
 
     // Twenty readers wait for a table; two connections are all there are.
     let mut lock = product.world.pool.begin().await.expect("a transaction");
-    sqlx::query("lock table rm_job in access exclusive mode")
+    sqlx::query("lock table rm_job_v1 in access exclusive mode")
         .execute(&mut *lock)
         .await
         .expect("locked");

@@ -33,6 +33,7 @@ mod brokers;
 mod clocks;
 mod database;
 mod load;
+mod newer;
 mod product;
 mod projectors;
 mod relays;
@@ -44,8 +45,15 @@ use row::{Length, Row};
 
 /// All rows, in the order in which they are played.
 fn rows() -> impl Iterator<Item = Row> {
-    let all =
-        [api::ROWS, relays::ROWS, projectors::ROWS, database::ROWS, brokers::ROWS, clocks::ROWS];
+    let all = [
+        api::ROWS,
+        relays::ROWS,
+        projectors::ROWS,
+        database::ROWS,
+        brokers::ROWS,
+        clocks::ROWS,
+        newer::ROWS,
+    ];
     all.into_iter().flatten().copied()
 }
 

@@ -37,6 +37,24 @@ pub const ROWS: &[Row] = &[
         body: |length| Box::pin(dies_at("project.after_commit", length)),
     },
     Row {
+        name: "P4",
+        fault: "a rebuild dies",
+        is_short: false,
+        body: |_| Box::pin(rebuild_dies(&["rebuild", "all"], REBUILDING)),
+    },
+    Row {
+        name: "P5",
+        fault: "a rebuild dies while it switches",
+        is_short: true,
+        body: |_| Box::pin(rebuild_dies(&["rebuild", "jobs"], SWITCHING)),
+    },
+    Row {
+        name: "P6",
+        fault: "the way back dies",
+        is_short: false,
+        body: |_| Box::pin(rebuild_dies(&["rebuild", "--back", "jobs"], SWITCHING)),
+    },
+    Row {
         name: "P7",
         fault: "every record three times",
         is_short: false,
@@ -87,6 +105,79 @@ async fn dies_at(place: &'static str, length: Length) -> String {
     product.holds(&done).await;
     product.is_published_and_projected().await;
     format!("SIGKILL at {place} {n} times, {} commands projected once", done.len())
+}
+
+const REBUILDING: &[&str] = &[
+    "rebuild.created",
+    "rebuild.before_checkpoint",
+    "rebuild.after_checkpoint",
+    "rebuild.filled",
+    "rebuild.compared",
+];
+const SWITCHING: &[&str] = &["switch.caught_up", "switch.before_commit", "switch.after_commit"];
+
+/// A change of generations dies at each of these places, beside writers, readers and projectors, and
+/// is then done.
+async fn rebuild_dies(verb: &'static [&'static str], places: &[&str]) -> String {
+    let product = Product::api().await;
+    let _project = product.world.start("project");
+    let load = product.load(4);
+    load.until_more(40).await;
+    let run = async |arguments: &[&str]| {
+        let (ended, said) = product.world.run(arguments).await;
+        assert!(ended.success(), "{said}");
+    };
+    // The way back is the way to what was before.
+    run(&["rebuild", "jobs"]).await;
+    let readers = Readers::start(&product);
+    for place in places {
+        let mut command = product.world.command(verb);
+        command.env("COLLOQUY_FAILPOINT", place);
+        let mut dying = Process::start("rebuild", command, product.world.data.path());
+        dying.until_ended().await;
+        dying.was_killed();
+        load.until_more(20).await;
+    }
+    run(verb).await;
+    load.until_more(20).await;
+    let n_read = readers.stop().await;
+    let done = load.stop().await;
+    product.holds(&done).await;
+    product.world.read_models_equal_their_rebuild().await;
+    format!("SIGKILL at {}; then done; {n_read} reads meanwhile, none failed", places.join(", "))
+}
+
+/// Queries that go on all the time and must never fail.
+struct Readers {
+    stop: tokio_util::sync::CancellationToken,
+    tasks: tokio::task::JoinSet<usize>,
+}
+
+impl Readers {
+    fn start(product: &Product) -> Self {
+        let stop = tokio_util::sync::CancellationToken::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            let (admin, stop) = (product.admin.clone(), stop.clone());
+            tasks.spawn(async move {
+                let document = "{ jobs(first: 5) { edges { node { id title } } } }";
+                let mut n_read = 0;
+                while !stop.is_cancelled() {
+                    let answer = admin.try_ask(document, &serde_json::json!({})).await;
+                    let answer = answer.expect("an answer").expect("data");
+                    assert!(answer["jobs"]["edges"].is_array(), "{answer}");
+                    n_read += 1;
+                }
+                n_read
+            });
+        }
+        Self { stop, tasks }
+    }
+
+    async fn stop(self) -> usize {
+        self.stop.cancel();
+        self.tasks.join_all().await.into_iter().sum()
+    }
 }
 
 /// Topics that the test fills itself with what it makes of the relay's records.
@@ -302,7 +393,10 @@ async fn slow(length: Length) -> String {
     let load = product.load(8);
     load.until_more(20).await;
     let mut lock = product.world.pool.begin().await.expect("a transaction");
-    sqlx::query("lock table rm_job in exclusive mode").execute(&mut *lock).await.expect("locked");
+    sqlx::query("lock table rm_job_v1 in exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .expect("locked");
     let n_waiting = length.of(300, 10_000);
     let began_at = std::time::Instant::now();
     while load.n_done() < n_waiting + 20 {
@@ -310,14 +404,14 @@ async fn slow(length: Length) -> String {
     }
     let seconds = began_at.elapsed().as_secs();
     let done = load.stop().await;
-    let n_rows: i64 = sqlx::query_scalar("select count(*) from rm_job")
+    let n_rows: i64 = sqlx::query_scalar("select count(*) from rm_job_v1")
         .fetch_one(&mut *lock)
         .await
         .expect("read");
     lock.rollback().await.expect("given back");
     product.holds(&done).await;
     product.is_published_and_projected().await;
-    let n_jobs: i64 = sqlx::query_scalar("select count(*) from rm_job")
+    let n_jobs: i64 = sqlx::query_scalar("select count(*) from rm_job_v1")
         .fetch_one(&product.world.pool)
         .await
         .expect("read");
