@@ -75,7 +75,7 @@ impl EventStore for Collected {
     async fn wait_past(&self, _: Position) {}
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { dense_positions: true, claims: false, guards: false }
+        Capabilities { dense_positions: true, claims: false, guards: false, in_database: false }
     }
 }
 
