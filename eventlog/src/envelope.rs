@@ -185,6 +185,19 @@ pub fn event_hash(
     cause: &Cause,
     event: &NewEvent,
 ) -> EventHash {
+    event_hash_withheld(stream, version, cause, event, &Sha256::digest(&event.payload).into())
+}
+
+/// The same for an event whose payload is withheld: its SHA-256 stands for it, and what the event has
+/// as payload is not looked at.
+#[must_use]
+pub fn event_hash_withheld(
+    stream: &StreamId,
+    version: Version,
+    cause: &Cause,
+    event: &NewEvent,
+    payload_sha256: &[u8; 32],
+) -> EventHash {
     let mut hasher = Sha256::new();
     let mut field = |bytes: &[u8]| {
         hasher.update((bytes.len() as u64).to_be_bytes());
@@ -204,6 +217,6 @@ pub fn event_hash(
     field(cause.actor.as_bytes());
     field(cause.trace_parent.as_deref().unwrap_or_default().as_bytes());
     field(&event.occurred_at.timestamp_micros().to_be_bytes());
-    field(&Sha256::digest(&event.payload));
+    field(payload_sha256);
     EventHash(hasher.finalize().into())
 }

@@ -16,6 +16,7 @@ pub mod kafka;
 pub mod ledger;
 pub mod migrate;
 pub mod parked;
+pub mod proof;
 pub mod public;
 #[cfg(feature = "eventstoredb-stand-in")]
 pub mod stand_in;

@@ -5,7 +5,7 @@ use std::fmt;
 use domain::ids::CompanyId;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use zeroize::Zeroizing;
 
 use super::postgres::unavailable;
@@ -60,15 +60,20 @@ impl Secrets {
 /// [`VaultError::Unavailable`] when the database cannot be reached,
 /// [`VaultError::Unreadable`] when they were wrapped with another master key.
 pub async fn load_or_create(pool: &PgPool, master: &MasterKey) -> Result<Secrets, VaultError> {
+    let mut connection = pool.acquire().await.map_err(unavailable)?;
     Ok(Secrets {
-        claims_hmac: one(pool, master, "claims_hmac").await?,
-        fingerprint_hmac: one(pool, master, "fingerprint_hmac").await?,
-        shown_once_hmac: one(pool, master, "shown_once_hmac").await?,
+        claims_hmac: named(&mut connection, master, "claims_hmac").await?,
+        fingerprint_hmac: named(&mut connection, master, "fingerprint_hmac").await?,
+        shown_once_hmac: named(&mut connection, master, "shown_once_hmac").await?,
     })
 }
 
-async fn one(
-    pool: &PgPool,
+/// The stored secret of this name, made first if there is none; the same for every process.
+///
+/// # Errors
+/// See [`load_or_create`].
+pub(crate) async fn named(
+    connection: &mut PgConnection,
     master: &MasterKey,
     name: &str,
 ) -> Result<Zeroizing<[u8; 32]>, VaultError> {
@@ -78,12 +83,12 @@ async fn one(
     sqlx::query("insert into vault.secret (name, wrapped) values ($1, $2) on conflict do nothing")
         .bind(name)
         .bind(fresh)
-        .execute(pool)
+        .execute(&mut *connection)
         .await
         .map_err(unavailable)?;
     let stored: Vec<u8> = sqlx::query_scalar("select wrapped from vault.secret where name = $1")
         .bind(name)
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await
         .map_err(unavailable)?;
     wrap::unwrap(master, &context, &stored)

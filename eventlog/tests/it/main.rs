@@ -14,6 +14,7 @@ mod eventstoredb;
 mod ledger;
 mod outage;
 mod postgres;
+mod proof;
 mod same_answers;
 mod samples;
 mod vault;
