@@ -51,6 +51,7 @@ test_() {
   need maven has mvn
   need kcat has kcat
   need procps has ps
+  # The second verifier of exports is checked against the first.
   need python3 has python3
 }
 

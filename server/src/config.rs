@@ -27,6 +27,8 @@ pub struct Config {
     pub kafka: Kafka,
     /// Keys.
     pub secrets: Secrets,
+    /// The log's tree and its checkpoints.
+    pub proof: Proof,
     /// Files of candidates.
     pub files: Files,
     /// Who asks, judges and proposes.
@@ -107,6 +109,16 @@ pub struct Kafka {
 pub struct Secrets {
     /// 64 hex digits; empty makes one in the data folder, which only the embedded mode may do.
     pub master_key: Secret,
+}
+
+/// The log's tree and its checkpoints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proof {
+    /// The log's name in all that it signs; empty makes one. It never changes.
+    pub origin: String,
+    /// Time between checkpoints while the log grows, in seconds.
+    pub checkpoint_seconds: u64,
 }
 
 /// Files of candidates.
@@ -219,6 +231,7 @@ impl Default for Config {
             event_store: EventStore::default(),
             kafka: Kafka::default(),
             secrets: Secrets::default(),
+            proof: Proof::default(),
             files: Files::default(),
             ai: Ai::default(),
             operator: Operator::default(),
@@ -256,6 +269,12 @@ impl Default for Kafka {
             public_topics: false,
             lease_seconds: 10,
         }
+    }
+}
+
+impl Default for Proof {
+    fn default() -> Self {
+        Self { origin: String::new(), checkpoint_seconds: 60 }
     }
 }
 

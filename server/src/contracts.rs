@@ -33,6 +33,7 @@ use crate::published::{asyncapi, released};
 /// When a sample cannot be written as an event.
 pub fn files() -> anyhow::Result<BTreeMap<PathBuf, String>> {
     let mut files = event_files()?;
+    files.extend(crate::vectors::files()?);
     files.insert("schemas/errors.md".into(), errors_md());
     files.insert("schemas/topics.toml".into(), eventlog::kafka::topics::render_toml());
     files.insert("schemas/api.graphql".into(), api::schema::sdl());

@@ -15,6 +15,7 @@ use server::embedded::{DATABASE, EmbeddedPostgres};
 use server::events_export::{self, Format};
 use server::operate::{self, ParkedVerb, RebuildArgs};
 use server::parts::Parts;
+use server::proof::{self, ExportArgs, ProofVerb, VerifyArgs};
 use server::roles::Roles;
 use server::store::StoreError;
 use server::{bootstrap, contracts, demo, doctor, embedded, faults, published, telemetry};
@@ -53,8 +54,20 @@ enum Role {
     },
     /// Brings the database's schema up to date.
     Migrate,
-    /// Compares every read model with one folded afresh from the log.
-    Verify,
+    /// Checks an export offline with the log's public key alone: for auditors.
+    Verify(VerifyArgs),
+    /// Writes events with their proofs to a file, for `verify`.
+    Export(ExportArgs),
+    /// Keys and checkpoints of the log's proof.
+    Proof {
+        #[command(subcommand)]
+        verb: ProofVerb,
+    },
+    /// The read models.
+    Models {
+        #[command(subcommand)]
+        verb: ModelsVerb,
+    },
     /// Rebuilds read models from the log beside the live ones, or goes back.
     Rebuild(RebuildArgs),
     /// Looks at parked streams and settles them.
@@ -101,6 +114,12 @@ enum RelayVerb {
 }
 
 #[derive(Subcommand)]
+enum ModelsVerb {
+    /// Compares every read model with one folded afresh from the log.
+    Check,
+}
+
+#[derive(Subcommand)]
 enum EventsVerb {
     /// Writes the log without personal data into files, with a manifest. Run again, it goes on where
     /// it was cut short.
@@ -128,6 +147,10 @@ enum EventsVerb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Role::Verify(args) = &cli.role {
+        // An auditor's machine has neither settings nor a database of ours.
+        return exit(proof::verify(args));
+    }
     if matches!(cli.role, Role::ReadResume) {
         // Before any setting is read: this process knows nothing and can do nothing else.
         return match reactors::resume::text::read_piped() {
@@ -137,6 +160,10 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(cli)));
+    exit(result)
+}
+
+fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -211,7 +238,9 @@ async fn with_database(
     let outcome = async {
         match role {
             Role::Migrate => {}
-            Role::Verify => verify(&parts).await?,
+            Role::Models { verb: ModelsVerb::Check } => check_models(&parts).await?,
+            Role::Export(args) => proof::write_export(&parts, &args).await?,
+            Role::Proof { verb } => proof::administer(&parts, &verb).await?,
             Role::Events { verb } => export_events(&parts, verb).await?,
             Role::Rebuild(args) => {
                 let fail_point = Arc::clone(&fail_point);
@@ -226,6 +255,7 @@ async fn with_database(
             Role::Parked { verb } => operate::parked(&parts, verb).await?,
             Role::Relay { verb: Some(RelayVerb::Check) } => relay_check(&parts).await?,
             Role::Relay { verb: None } => {
+                roles.prove().await?;
                 roles.relay()?;
                 until_told().await?;
             }
@@ -253,6 +283,7 @@ async fn with_database(
                 };
                 roles.project().await?;
                 roles.react().await?;
+                roles.prove().await?;
                 if parts.kafka().is_some() {
                     roles.relay()?;
                 }
@@ -273,7 +304,7 @@ async fn with_database(
                     }
                 }
             }
-            Role::Schema { .. } | Role::Doctor | Role::ReadResume => {}
+            Role::Schema { .. } | Role::Doctor | Role::ReadResume | Role::Verify(_) => {}
         }
         Ok(())
     }
@@ -329,7 +360,7 @@ async fn play(
     demo::run(settings).await.map(drop)
 }
 
-async fn verify(parts: &Parts) -> anyhow::Result<()> {
+async fn check_models(parts: &Parts) -> anyhow::Result<()> {
     let mut n_different = 0;
     for model in MODELS {
         let log = parts.log();

@@ -10,8 +10,9 @@ use eventlog::codec::Codec;
 use eventlog::fail_point::FailPoint;
 use eventlog::files::Files;
 use eventlog::kafka::KafkaSettings;
+use eventlog::proof::builder::Prover;
 use eventlog::store::EventStore;
-use eventlog::vault::{KeyVault, secrets};
+use eventlog::vault::{KeyVault, MasterKey, secrets};
 use object_store::local::LocalFileSystem;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
@@ -40,6 +41,8 @@ pub struct Parts {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     opened: Opened,
+    master: MasterKey,
+    fail_point: FailPoint,
 }
 
 impl Parts {
@@ -66,8 +69,13 @@ impl Parts {
             "the installation's keys cannot be opened; is secrets.master_key the right one?",
         )?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let place = Place { url, pool: &pool, fail_point, clock: Arc::clone(&clock) };
-        let opened = Opened::start(&config.event_store, place, master)?;
+        let place = Place {
+            url,
+            pool: &pool,
+            fail_point: Arc::clone(&fail_point),
+            clock: Arc::clone(&clock),
+        };
+        let opened = Opened::start(&config.event_store, place, master.clone())?;
         if let Err(refused) = store::belongs_to(&*opened.store(), &pool).await {
             opened.stop().await;
             return Err(refused.into());
@@ -86,13 +94,36 @@ impl Parts {
             .with_context(|| format!("the folder {} cannot be made", directory.display()))?;
         let files =
             Files::new(Arc::new(LocalFileSystem::new_with_prefix(&directory)?), codec.clone());
-        Ok(Self { config, pool, store, vault, codec, bus, files, clock, opened })
+        Ok(Self {
+            config,
+            pool,
+            store,
+            vault,
+            codec,
+            bus,
+            files,
+            clock,
+            opened,
+            master,
+            fail_point,
+        })
     }
 
     /// The log as a port.
     #[must_use]
     pub fn log(&self) -> Arc<dyn EventStore> {
         Arc::clone(&self.store)
+    }
+
+    /// What proves the log, with its name and key made if it has none. Only who signs asks for it.
+    ///
+    /// # Errors
+    /// Says what is wrong with the name or the keys.
+    pub async fn prover(&self) -> anyhow::Result<Prover> {
+        let (master, fail_point) = (self.master.clone(), Arc::clone(&self.fail_point));
+        let prover = Prover::new(self.log(), self.pool.clone(), master, fail_point);
+        prover.prepare(&self.config.proof.origin).await?;
+        Ok(prover)
     }
 
     /// Kafka's settings; `None` where the product works without.

@@ -11,6 +11,7 @@ use eventlog::kafka::lease::PgLeases;
 use eventlog::kafka::relay;
 use eventlog::kafka::topics::{Topic, ensure, published};
 use eventlog::ledger::{CheckpointsOf, Ledger, PostgresLedger};
+use eventlog::proof::builder;
 use identity::Identity;
 use metrics_exporter_prometheus::PrometheusHandle;
 use reactors::resume::text::{Limits, TextReader};
@@ -136,6 +137,22 @@ impl Roles {
                 tracing::error!(%stopped, "a topic is not published any more");
             }
         });
+        Ok(())
+    }
+
+    /// The tree over the log and its checkpoints. Of several processes one at a time is at it. Only a
+    /// log in the database has one.
+    ///
+    /// # Errors
+    /// When the log's name or keys are not right.
+    pub async fn prove(&self) -> anyhow::Result<()> {
+        if !self.parts.log().capabilities().in_database {
+            tracing::warn!("the log is not in the database: nothing is proven");
+            return Ok(());
+        }
+        let prover = self.parts.prover().await?;
+        let every = Duration::from_secs(self.parts.config.proof.checkpoint_seconds.max(1));
+        self.tasks.spawn(builder::run(prover, every, self.stop.clone()));
         Ok(())
     }
 

@@ -24,6 +24,8 @@ mod process;
 mod servers;
 #[path = "../it/topic.rs"]
 mod topic;
+#[path = "../it/verifiers.rs"]
+mod verifiers;
 #[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 #[path = "../it/world.rs"]
 mod world;
@@ -36,6 +38,7 @@ mod load;
 mod newer;
 mod product;
 mod projectors;
+mod proofs;
 mod relays;
 mod row;
 
@@ -53,6 +56,7 @@ fn rows() -> impl Iterator<Item = Row> {
         brokers::ROWS,
         clocks::ROWS,
         newer::ROWS,
+        proofs::ROWS,
     ];
     all.into_iter().flatten().copied()
 }

@@ -135,8 +135,8 @@ async fn the_help_names_every_role() {
     let (code, said) = run(command).await;
     assert!(code.success(), "{said}");
     for role in [
-        "all", "serve", "relay", "project", "react", "migrate", "verify", "doctor", "schema",
-        "demo",
+        "all", "serve", "relay", "project", "react", "migrate", "verify", "export", "proof",
+        "models", "doctor", "schema", "demo",
     ] {
         assert!(said.lines().any(|line| line.trim_start().starts_with(role)), "{role}: {said}");
     }

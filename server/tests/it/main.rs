@@ -29,6 +29,8 @@ mod servers;
 mod socket;
 mod stores;
 mod subscriptions;
+mod tampering;
 mod topic;
+mod verifiers;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod world;

@@ -32,7 +32,7 @@ async fn the_demo_passes_on_a_log_in_memory() {
     the_demo_passes_on("memory", &folder).await;
     // The log is gone, and what was made from it is refused beside any other.
     is_refused(on("memory", &folder, &["demo"]), "the read models know more of the log").await;
-    is_refused(on("", &folder, &["verify"]), "the read models know more of the log").await;
+    is_refused(on("", &folder, &["models", "check"]), "the read models know more of the log").await;
     is_refused(on("memory", &folder, &["serve"]), "for `all` and `demo` only").await;
 }
 
@@ -58,13 +58,13 @@ async fn the_demo_passes_on_a_stand_in_for_eventstoredb() {
     the_demo_passes_on(&stand_in.url(), &folder).await;
     assert!(stand_in.n_events("colloquy.interview-") > 20);
     // The log outlives the process: its read models are equal to ones folded afresh.
-    let (code, said) = run(on(&stand_in.url(), &folder, &["verify"])).await;
+    let (code, said) = run(on(&stand_in.url(), &folder, &["models", "check"])).await;
     assert!(code.success() && said.contains("equal     interviews"), "{said}");
     let (code, said) = run(on(&stand_in.url(), &folder, &["doctor"])).await;
     assert!(code.success() && said.contains("event store: reached"), "{said}");
     stand_in.stop().await;
     let other = eventlog::stand_in::StandIn::start().await.expect("a port");
-    is_refused(on(&other.url(), &folder, &["verify"]), "the read models know more").await;
+    is_refused(on(&other.url(), &folder, &["models", "check"]), "the read models know more").await;
 }
 
 #[cfg(not(feature = "eventstoredb"))]
@@ -72,5 +72,6 @@ async fn the_demo_passes_on_a_stand_in_for_eventstoredb() {
 async fn a_program_without_the_adapter_says_how_to_get_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = "esdb://127.0.0.1:2113?tls=false";
-    is_refused(on(log, &folder, &["verify"]), "build it with --features eventstoredb").await;
+    is_refused(on(log, &folder, &["models", "check"]), "build it with --features eventstoredb")
+        .await;
 }

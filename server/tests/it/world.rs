@@ -227,7 +227,7 @@ impl World {
     /// Asserts that the read models have applied the whole log and equal their rebuild.
     pub async fn read_models_equal_their_rebuild(&self) {
         self.until_projected().await;
-        let (code, said) = self.run(&["verify"]).await;
+        let (code, said) = self.run(&["models", "check"]).await;
         assert!(code.success(), "{said}");
     }
 
