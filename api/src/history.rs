@@ -7,6 +7,7 @@ use domain::ids::InterviewId;
 use domain::permission::Action;
 use projections::history::{self, Content, Entry};
 use projections::page::{DEFAULT_SIZE, Edge, MAX_SIZE, Page, PageError};
+use projections::proof::{self, Proof};
 use projections::{Version, interviews};
 use uuid::Uuid;
 
@@ -16,10 +17,11 @@ use crate::inputs::id;
 use crate::interview::{query::get, stream};
 use crate::pagination::connections;
 use crate::payload::shown;
+use crate::proof::EventProof;
 use crate::scope::Scoped;
 
 /// One event as it stands in the log.
-pub struct HistoryEvent(Entry);
+pub struct HistoryEvent(Entry, Option<Proof>);
 
 /// One event as it stands in the log.
 #[Object]
@@ -89,6 +91,12 @@ impl HistoryEvent {
         self.0.is_intact
     }
 
+    /// Proof that it is in the log's signed tree; null until the next checkpoint, about a minute after
+    /// it was recorded.
+    async fn proof(&self) -> Option<EventProof> {
+        self.1.clone().map(EventProof)
+    }
+
     /// What happened, with personal fields opened; one whose subject was erased is
     /// `{"$erased": true}`. Null if this program cannot read it, see `unreadable`.
     async fn payload(&self) -> Option<Json<serde_json::Value>> {
@@ -136,14 +144,26 @@ impl HistoryQuery {
         let reads = &ctx.state()?.reads;
         let stream = stream(row.company_id, interview);
         let found = history::history(reads, &stream, after, first).await.map_err(ApiError::from)?;
-        let edge = |node: Entry| Edge { cursor: node.version.to_string(), node };
+        let proofs = match wants_proof(ctx) {
+            true => proof::of(reads, &found.entries).await.map_err(ApiError::from)?,
+            false => vec![None; found.entries.len()],
+        };
+        let edge = |node: (Entry, Option<Proof>)| Edge { cursor: node.0.version.to_string(), node };
         let page = Page {
             has_next: found.has_more,
             has_previous: after > Version(0),
-            edges: found.entries.into_iter().map(edge).collect(),
+            edges: found.entries.into_iter().zip(proofs).map(edge).collect(),
         };
-        Ok(HistoryConnection::of(page, row.version, HistoryEvent))
+        let event = |(entry, proof)| HistoryEvent(entry, proof);
+        Ok(HistoryConnection::of(page, row.version, event))
     }
+}
+
+/// Whether proofs are asked for: they are read for a whole page at once.
+fn wants_proof(ctx: &Context<'_>) -> bool {
+    let asked = ctx.look_ahead();
+    asked.field("nodes").field("proof").exists()
+        || asked.field("edges").field("node").field("proof").exists()
 }
 
 fn size(first: Option<i32>) -> Result<usize, ApiError> {

@@ -20,6 +20,7 @@ mod observation;
 mod operations;
 mod pagination;
 mod payload;
+mod proof;
 mod scalars;
 pub mod schema;
 mod scope;
@@ -69,6 +70,7 @@ pub struct ApiState {
 /// | `POST /files/resumes` | upload of a résumé, multipart |
 /// | `GET /files/resumes/{id}` | the file, for who may see the candidate |
 /// | `/.well-known/jwks.json` | public keys of the access tokens |
+/// | `/proof/keys`, `/proof/checkpoint` | public keys of the log, its newest signed checkpoint |
 /// | `/health`, `/health/db`, `/health/kafka`, `/health/projections` | what lives |
 /// | `/ready` | whether requests can be served |
 /// | `/metrics` | measurements for Prometheus |
@@ -78,6 +80,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(explorer::router())
         .merge(files::router(state.clone()))
         .merge(health::router(state.clone()))
+        .merge(proof::router(state.clone()))
         .route("/.well-known/jwks.json", get(jwks).with_state(state))
 }
 

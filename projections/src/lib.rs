@@ -27,6 +27,7 @@ pub mod observations;
 pub mod page;
 pub mod parked;
 pub mod projector;
+pub mod proof;
 pub mod query;
 pub mod rebuild;
 pub mod resumes;

@@ -22,6 +22,7 @@ mod operating;
 mod orders;
 mod outages;
 mod process;
+mod proof;
 mod published;
 mod rights;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
