@@ -12,11 +12,11 @@ use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use super::keys::{Keys, Lock, lock};
-use super::merkle::{leaf_data, leaf_hash};
+use super::merkle::{Hash, Node, Nodes, leaf_data, leaf_hash};
 use super::note::{self, Note, PublicKey, SigningKey};
 use super::shelf::{self, LogKey, ProofError, Shelf, SignedCheckpoint, TILE_DAMAGED, stored};
 use super::statement::Checkpoint;
-use super::tiles::Edge;
+use super::tiles::{Edge, TileId};
 use crate::envelope::{Position, StoredEvent};
 use crate::fail_point::FailPoint;
 use crate::store::{EventStore, Filter};
@@ -113,12 +113,16 @@ impl Prover {
             return Ok(Grown::Busy);
         }
         let mut edge = read_edge(&mut tx).await?;
-        let after = Position(edge.size());
-        let page = self.store.read_log(after, &Filter::default(), BATCH).await?;
-        if page.head < after {
+        let size = edge.size();
+        // From the last event of the tree on, which must still be the one that was taken in.
+        let after = Position(size.saturating_sub(1));
+        let page = self.store.read_log(after, &Filter::default(), BATCH + 1).await?;
+        if page.head.0 < size {
             return Err(ProofError::Broken("the tree has more events than the log"));
         }
-        for event in &page.events {
+        let (known, new) = page.events.split_at(page.events.len().min(usize::from(size > 0)));
+        check_end(&mut tx, size, known.first()).await?;
+        for event in new {
             add(&mut edge, event)?;
         }
         write(&mut tx, &mut edge).await?;
@@ -264,6 +268,28 @@ async fn read_edge(connection: &mut PgConnection) -> Result<Edge, ProofError> {
     Edge::read(size, &tiles).map_err(|_| TILE_DAMAGED)
 }
 
+/// Whether the log's event at the end of the tree is the one that the tree has there. It is another
+/// one if the log lost its end, as by a restore, and has grown anew.
+async fn check_end(
+    connection: &mut PgConnection,
+    size: u64,
+    event: Option<&StoredEvent>,
+) -> Result<(), ProofError> {
+    let Some(index) = size.checked_sub(1) else { return Ok(()) };
+    let last = Node { level: 0, index };
+    let tiles = shelf::read_tiles(connection, &[TileId::of(last)]).await?;
+    let leaf = tiles.node(last).ok_or(TILE_DAMAGED)?;
+    let is_same = event.is_some_and(|event| event.position.0 == size && leaf_of(event) == leaf);
+    match is_same {
+        true => Ok(()),
+        false => Err(ProofError::Broken("the log's end is another one than the tree's")),
+    }
+}
+
+fn leaf_of(event: &StoredEvent) -> Hash {
+    leaf_hash(&leaf_data(event.position, event.recorded_at, event.hash))
+}
+
 fn add(edge: &mut Edge, event: &StoredEvent) -> Result<(), ProofError> {
     if event.position.0 != edge.size() + 1 {
         return Err(ProofError::Broken("the log's positions have a gap"));
@@ -273,7 +299,7 @@ fn add(edge: &mut Edge, event: &StoredEvent) -> Result<(), ProofError> {
         metrics::counter!("colloquy_proof_damaged_events_total").increment(1);
         tracing::error!(position = %event.position, "an event is not what was hashed");
     }
-    edge.push(leaf_hash(&leaf_data(event.position, event.recorded_at, event.hash)));
+    edge.push(leaf_of(event));
     Ok(())
 }
 
