@@ -17,10 +17,10 @@ pub struct ReadModelLag {
     model: &'static str,
     /// The version of its fold.
     version: u32,
-    /// Events that it has not applied and is going to.
-    events_behind: u64,
-    /// Positions of the log from the oldest of them to the end.
-    positions_behind: u64,
+    /// Events that it has not applied and is going to; 2147483647 stands for more, too.
+    events_behind: i32,
+    /// Positions of the log from the oldest of them to the end; 2147483647 stands for more, too.
+    positions_behind: i32,
     /// Age of the oldest of them in seconds.
     seconds_behind: f64,
     /// Streams that wait because of an event that cannot be dealt with.
@@ -33,8 +33,8 @@ impl From<Lag> for ReadModelLag {
         Self {
             model,
             version,
-            events_behind: n_events,
-            positions_behind: n_positions,
+            events_behind: i32::try_from(n_events).unwrap_or(i32::MAX),
+            positions_behind: i32::try_from(n_positions).unwrap_or(i32::MAX),
             seconds_behind: seconds,
             parked_streams: n_parked,
         }
@@ -116,11 +116,15 @@ pub struct RetryParkedStreamInput {
     id: ID,
 }
 
-/// Leaves an event out. A repeat finds the stream settled, so that it needs no `commandId`.
+/// Leaves an event out. A repeat finds the stream settled or parked at another event, so that it needs
+/// no `commandId`.
 #[derive(InputObject)]
 pub struct SkipParkedEventInput {
     /// The stream's id, as `parkedStreams` shows it.
     id: ID,
+    /// The version at which it is parked, as `parkedStreams` shows it; parked at another one by now,
+    /// it is refused with `PARKED_NOT_FOUND`.
+    version: u64,
     /// Why, for whoever asks later: at most 500 characters, nothing personal.
     reason: String,
 }
@@ -169,7 +173,8 @@ async fn retry(ctx: &Context<'_>, input: &RetryParkedStreamInput) -> Result<Park
 
 async fn skip(ctx: &Context<'_>, input: &SkipParkedEventInput) -> Result<Parked, ApiError> {
     let (place, by) = asked(ctx, &input.id)?;
-    let skipped = parked::skip(&ctx.state()?.reads, &place, &input.reason, &by).await?;
+    let reads = &ctx.state()?.reads;
+    let skipped = parked::skip(reads, &place, input.version, &input.reason, &by).await?;
     tracing::info!(place = %skipped.place, version = skipped.version.0, by, "event is left out");
     Ok(skipped)
 }

@@ -70,7 +70,7 @@ pub struct Parked {
 /// Why nothing was decided about a stream.
 #[derive(Debug, thiserror::Error)]
 pub enum ParkedError {
-    /// The consumer has not parked it.
+    /// The consumer has not parked it, or at another event.
     #[error("the stream is not parked there")]
     NotParked,
     /// Leaving an event out needs a reason that can be read later.
@@ -159,14 +159,16 @@ pub async fn retry_all(
     Ok(marked.rows_affected())
 }
 
-/// Leaves the event at which a stream is parked out, for good and in every generation of the
-/// consumer, and lets the stream go on behind it. Answers what was parked.
+/// Leaves the event of this version out, at which a stream is parked, for good and in every
+/// generation of the consumer, and lets the stream go on behind it. Answers what was parked. A stream
+/// that is parked elsewhere by now is not what was looked at, so nothing is left out.
 ///
 /// # Errors
 /// See [`ParkedError`]; nothing was changed.
 pub async fn skip(
     conn: &mut PgConnection,
     Place { consumer, stream }: &Place,
+    version: Version,
     reason: &str,
     by: &str,
 ) -> Result<Parked, ParkedError> {
@@ -177,7 +179,8 @@ pub async fn skip(
     let skipped = sqlx::query(
         "with found as (
             select * from consumer_parked
-             where consumer = $1 and company_id = $2 and category = $3 and stream_id = $4 for update),
+             where consumer = $1 and company_id = $2 and category = $3 and stream_id = $4
+               and version = $8 for update),
          skipped as (
             insert into consumer_skip
                    (family, company_id, category, stream_id, version, error, reason, skipped_by)
@@ -198,6 +201,7 @@ pub async fn skip(
     .bind(family(consumer))
     .bind(reason)
     .bind(by)
+    .bind(i64::try_from(version.0).unwrap_or(i64::MAX))
     .fetch_optional(conn)
     .await?;
     Ok(parked(&skipped.ok_or(ParkedError::NotParked)?)?)

@@ -100,6 +100,10 @@ impl Filler {
             let due: Vec<&Target> =
                 targets.iter().filter(|t| from[&t.generation.consumer] < piece.next).collect();
             self.write(&due, &piece).await?;
+            // A stop may have left some of the piece undone.
+            if self.stop.is_cancelled() {
+                return Err(RebuildError::Stopped);
+            }
             (self.fail_point)("rebuild.before_checkpoint");
             self.save(&due, piece.next).await?;
             (self.fail_point)("rebuild.after_checkpoint");

@@ -179,7 +179,11 @@ async fn act(
 /// Holds up a switch that is under way, and is held up by it: whoever writes to a generation takes
 /// this first in its transaction.
 pub(crate) async fn share(conn: &mut PgConnection, consumer: &str) -> sqlx::Result<()> {
-    lock(conn, "select pg_advisory_xact_lock_shared(hashtextextended($1, 0))", consumer).await
+    let shared = "select pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
+    lock(&mut *conn, shared, consumer).await?;
+    // One that was dropped meanwhile is followed by nobody: rows in it would never be erased.
+    let known = "select 1 from read_model_generation where consumer = $1";
+    sqlx::query_scalar::<_, i32>(known).bind(consumer).fetch_one(conn).await.map(drop)
 }
 
 /// Waits until nobody writes to a generation, and lets nobody write until the transaction's end.

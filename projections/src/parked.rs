@@ -1,5 +1,6 @@
 //! Parked streams as operators see and settle them, see [`eventlog::parked`].
 
+use eventlog::envelope::Version;
 pub use eventlog::parked::{MAX_REASON_CHARS, Parked, ParkedError, Place, PlaceInvalid};
 
 use crate::query::Reads;
@@ -29,9 +30,10 @@ pub async fn retry(reads: &Reads, place: &Place, by: &str) -> Result<Parked, Par
 pub async fn skip(
     reads: &Reads,
     place: &Place,
+    version: u64,
     reason: &str,
     by: &str,
 ) -> Result<Parked, ParkedError> {
     let mut conn = reads.pool.acquire().await?;
-    eventlog::parked::skip(&mut conn, place, reason, by).await
+    eventlog::parked::skip(&mut conn, place, Version(version), reason, by).await
 }

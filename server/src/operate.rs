@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use eventlog::envelope::Version;
 use eventlog::fail_point::FailPoint;
 use eventlog::parked::{self, Parked, Place};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -59,6 +60,9 @@ pub enum ParkedVerb {
     Skip {
         /// As listed.
         stream: Place,
+        /// The version it is parked at, as listed: if it is another by now, nothing is left out.
+        #[arg(long)]
+        at: u64,
         /// Why, for whoever asks later; nothing personal.
         #[arg(long)]
         reason: String,
@@ -207,8 +211,9 @@ pub async fn parked(parts: &Arc<Parts>, verb: ParkedVerb) -> anyhow::Result<()> 
             parked::retry(&mut conn, &stream, &whoever_asks()).await?;
             println!("running workers try {stream} again");
         }
-        ParkedVerb::Skip { stream, reason } => {
-            let skipped = parked::skip(&mut conn, &stream, &reason, &whoever_asks()).await?;
+        ParkedVerb::Skip { stream, at, reason } => {
+            let by = whoever_asks();
+            let skipped = parked::skip(&mut conn, &stream, Version(at), &reason, &by).await?;
             println!("version {} of {stream} is left out from now on", skipped.version);
         }
     }

@@ -170,9 +170,12 @@ async fn an_event_that_is_left_out_stays_out_in_every_rebuild() {
     poisoned(&world, 1, "interview.teleported", 1, "{}").await;
     database.catch_up(&[interviews::MODEL]).await;
     let place = parked(&database).await.remove(0).place;
-    let skip = async |place: &Place, reason: &str| {
-        parked::skip(&database.reads, place, reason, "operator:7").await
+    let skip_at = async |place: &Place, version: u64, reason: &str| {
+        parked::skip(&database.reads, place, version, reason, "operator:7").await
     };
+    let skip = async |place: &Place, reason: &str| skip_at(place, 8, reason).await;
+    let other = skip_at(&place, 9, "Another event.").await;
+    assert!(matches!(other, Err(ParkedError::NotParked)), "what was looked at, or nothing");
     assert!(matches!(skip(&place, " ").await, Err(ParkedError::Reason)));
     assert!(matches!(skip(&place, &"x".repeat(501)).await, Err(ParkedError::Reason)));
     let elsewhere = Place { consumer: "jobs.v1".into(), ..place.clone() };

@@ -69,7 +69,7 @@ pub const ROWS: &[Row] = &[
 
 /// The API under load dies at a place, again and again, and is started again each time.
 async fn dies_at(place: &'static str, length: Length) -> String {
-    let mut product = Product::api().await;
+    let mut product = Product::whole().await;
     let load = product.load(8);
     let n = length.of(2, 10);
     for i in 0..n {
@@ -122,7 +122,7 @@ async fn try_one(
 }
 
 async fn dies_inside_the_transaction() -> String {
-    let mut product = Product::api().await;
+    let mut product = Product::whole().await;
     let load = product.load(4);
     load.until_more(20).await;
     let done = load.stop().await;
@@ -167,7 +167,7 @@ async fn dies_inside_the_transaction() -> String {
 }
 
 async fn dies_while_answering() -> String {
-    let mut product = Product::api().await;
+    let mut product = Product::whole().await;
     let load = product.load(4);
     load.until_more(20).await;
     let done = load.stop().await;
@@ -196,7 +196,7 @@ async fn dies_while_answering() -> String {
 }
 
 async fn dies_in_a_batch(length: Length) -> String {
-    let mut product = Product::api().await;
+    let mut product = Product::whole().await;
     let mut sizes = vec![];
     let load = product.load(48);
     for _ in 0..length.of(1, 5) {
@@ -220,7 +220,7 @@ async fn dies_in_a_batch(length: Length) -> String {
 }
 
 async fn dies_in_shutdown() -> String {
-    let mut product = Product::api().await;
+    let mut product = Product::whole().await;
     let load = product.load(8);
     load.until_more(40).await;
     // Whoever holds the order's lock keeps every append, and so the shutdown, from ending.
@@ -244,7 +244,7 @@ async fn dies_in_shutdown() -> String {
 }
 
 async fn stops_under_load(length: Length) -> String {
-    let mut product = Product::api().await;
+    let mut product = Product::whole().await;
     let load = product.load(16);
     let n = length.of(2, 10);
     for _ in 0..n {
@@ -263,7 +263,7 @@ async fn stops_under_load(length: Length) -> String {
 }
 
 async fn a_hundred_writers(length: Length) -> String {
-    let product = Product::api().await;
+    let product = Product::whole().await;
     let mut other = product.world.start("serve");
     let there = product.admin.at(other.address().await);
     let seen = Arc::new(Seen::default());

@@ -36,6 +36,12 @@ async fn newer_than_known() -> String {
     change["jobId"] = json!(text(&made, "/job/id"));
     let refused = product.admin.order("describeJob", change, "job { id }").await;
     let refused = refused.expect_err("the state is not known");
+    let last: i64 = sqlx::query_scalar("select version from es_stream where stream_id = $1")
+        .bind(stream)
+        .fetch_one(&product.world.pool)
+        .await
+        .expect("the log can be read");
+    assert_eq!(last, 2, "nothing was written");
     assert!(!TRANSIENT.contains(&refused.code.as_str()), "{refused:?}");
     let other = product.admin.carry_out("createJob", input, "job { id }").await;
     assert_eq!(other["version"], 1, "other streams go on");
@@ -47,8 +53,10 @@ async fn newer_than_known() -> String {
     .await;
     let place = parked.split_whitespace().find(|word| word.starts_with("jobs.v1/"));
     let place = place.expect("a place").to_owned();
-    let (ended, said) =
-        product.world.run(&["parked", "skip", &place, "--reason", "Written by a prototype."]).await;
+    let (ended, said) = product
+        .world
+        .run(&["parked", "skip", &place, "--at", "2", "--reason", "Of a prototype."])
+        .await;
     assert!(ended.success(), "{said}");
     product.holds(&done).await;
     product.world.read_models_equal_their_rebuild().await;

@@ -12,6 +12,8 @@ use crate::world::World;
 /// Processes of the product on a database, and perhaps topics, of their own. Clients reach the API
 /// through a door, so that it may be another process after a fault.
 pub struct Product {
+    /// Relay and projector, where the row does not look after them. Gone before their data.
+    roles: Vec<Process>,
     pub world: World,
     pub serve: Process,
     pub door: Door,
@@ -20,7 +22,19 @@ pub struct Product {
 }
 
 impl Product {
-    /// The API alone on the shared test server.
+    /// The API, a relay and a projector on the shared test server and broker.
+    pub async fn whole() -> Self {
+        Self::whole_on(World::with_kafka().await).await
+    }
+
+    /// The API, a relay and a projector in this world.
+    pub async fn whole_on(world: World) -> Self {
+        let mut product = Self::on(world).await;
+        product.roles = ["relay", "project"].map(|role| product.world.start(role)).into();
+        product
+    }
+
+    /// The API without Kafka on the shared test server; projectors are started by the row.
     pub async fn api() -> Self {
         Self::on(World::without_kafka().await).await
     }
@@ -38,7 +52,7 @@ impl Product {
         let address = serve.address().await;
         let door = Door::to(address).await;
         let admin = admin.at(door.address);
-        Self { world, serve, door, admin }
+        Self { roles: vec![], world, serve, door, admin }
     }
 
     /// The administrator, signed in anew.
@@ -65,13 +79,17 @@ impl Product {
         assert!(ended.has_ended(), "two processes where there was one");
     }
 
-    /// Asserts what must hold after every fault.
+    /// Asserts what must hold of the log after every fault, and of all that follows from it where the
+    /// row leaves relay and projector to the product.
     pub async fn holds(&self, acknowledged: &[Acknowledged]) {
         assert!(!acknowledged.is_empty(), "nothing was acknowledged, so nothing is shown");
         self.log_holds(acknowledged).await;
         repeats_are_answered_alike(&self.admin, acknowledged).await;
         // A repeat writes nothing.
         self.log_holds(acknowledged).await;
+        if !self.roles.is_empty() {
+            self.is_published_and_projected().await;
+        }
     }
 
     /// Asserts that topics and read models are what the log says.

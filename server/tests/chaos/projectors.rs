@@ -234,6 +234,24 @@ impl Forged {
         flushed.await.expect("no panic").expect("flushed");
     }
 
+    /// Waits until the read model of jobs has gone past every record of the jobs' topic.
+    async fn until_read(&self, world: &World, n_records: usize) {
+        let source = format!("{}.job.v1", self.prefix);
+        let n_records = i64::try_from(n_records).expect("few records");
+        until("the forged records are read", async || {
+            let n_read: i64 = sqlx::query_scalar(
+                "select coalesce(sum(next), 0)::bigint from consumer_checkpoint
+                  where consumer = 'jobs.v1' and source = $1",
+            )
+            .bind(&source)
+            .fetch_one(&world.pool)
+            .await
+            .expect("read");
+            (n_read == n_records).then_some(())
+        })
+        .await;
+    }
+
     /// Projectors that read these topics.
     fn project(&self, world: &World) -> Process {
         world.start_with("project", &[("COLLOQUY_KAFKA__PREFIX", &self.prefix)])
@@ -259,15 +277,19 @@ async fn published(n: usize) -> (Product, Vec<Acknowledged>, Vec<String>) {
 async fn every_record_three_times() -> String {
     let (product, done, aggregates) = published(100).await;
     let forged = Forged::make(&product.world).await;
-    let mut n = 0;
+    let (mut n, mut n_of_jobs) = (0, 0);
     for aggregate in &aggregates {
         let records = topic::records(&product.world, aggregate).await;
         let twice: Vec<Record> = records.iter().flat_map(|r| [r.clone(), r.clone()]).collect();
         forged.send(aggregate, &twice).await;
         forged.send(aggregate, &records).await;
         n += records.len();
+        if aggregate == "job" {
+            n_of_jobs = 3 * records.len();
+        }
     }
     let _project = forged.project(&product.world);
+    forged.until_read(&product.world, n_of_jobs).await;
     product.world.read_models_equal_their_rebuild().await;
     product.holds(&done).await;
     format!("{} records for {n} events, each applied once", 3 * n)
@@ -276,7 +298,7 @@ async fn every_record_three_times() -> String {
 async fn disordered() -> String {
     let (product, done, aggregates) = published(100).await;
     let forged = Forged::make(&product.world).await;
-    let (mut n_moved, mut n_left_out, mut n_again) = (0, 0, 0);
+    let (mut n_moved, mut n_left_out, mut n_again, mut n_of_jobs) = (0, 0, 0, 0);
     for aggregate in &aggregates {
         let records = topic::records(&product.world, aggregate).await;
         let mut kept: Vec<Record> = records
@@ -295,10 +317,14 @@ async fn disordered() -> String {
             let overlap = &batch[batch.len() / 2..];
             n_again += overlap.len();
             forged.send(aggregate, overlap).await;
+            if aggregate == "job" {
+                n_of_jobs += batch.len() + overlap.len();
+            }
         }
     }
     assert!(n_left_out > 10 && n_moved > 40, "{n_left_out} left out, {n_moved} moved");
     let _project = forged.project(&product.world);
+    forged.until_read(&product.world, n_of_jobs).await;
     product.world.read_models_equal_their_rebuild().await;
     product.holds(&done).await;
     format!("{n_left_out} records left out, {n_moved} pairs swapped, {n_again} sent again")

@@ -207,7 +207,12 @@ async fn fatal_producer_errors(length: Length) -> String {
         until("the relay is fenced", async || (n_said(&relay, STANDS_BY) > before).then_some(()))
             .await;
     }
+    let n_noticed = |relay: &Process| {
+        let n_aborted = n_said(relay, "a batch was aborted and is repeated");
+        (n_aborted, n_said(relay, "starting a new producer"))
+    };
     // The broker stands still past every time limit of an open transaction.
+    let before = n_noticed(&relay);
     broker.signal(Signal::SIGSTOP);
     load.until_more(20).await;
     tokio::time::sleep(Duration::from_secs(length.of(12, 40))).await;
@@ -217,8 +222,8 @@ async fn fatal_producer_errors(length: Length) -> String {
     product.holds(&done).await;
     product.is_published_and_projected().await;
     relay.is_running();
-    let n_aborted = n_said(&relay, "a batch was aborted and is repeated");
-    let n_new = n_said(&relay, "starting a new producer");
+    let after = n_noticed(&relay);
+    let (n_aborted, n_new) = (after.0 - before.0, after.1 - before.1);
     assert!(n_aborted + n_new > 0, "the standstill was noticed");
     format!("fenced {n} times, {n_aborted} batches aborted, {n_new} producers replaced")
 }

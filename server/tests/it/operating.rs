@@ -113,7 +113,11 @@ async fn operators_see_lag_and_settle_parked_streams_while_everything_runs() {
     let (code, said) = world.run(&["parked", "show", &id]).await;
     assert!(code.success() && said.contains("version"), "{said}");
 
-    let skip = |reason: &str| json!({ "id": id, "reason": reason });
+    let version = found["version"].as_u64().expect("a version");
+    let other = json!({ "id": id, "version": version + 1, "reason": "Another event." });
+    let refused = settle(operator, "skipParkedEvent", other).await;
+    assert_eq!(refused.expect_err("not what was looked at"), "PARKED_NOT_FOUND");
+    let skip = |reason: &str| json!({ "id": id, "version": version, "reason": reason });
     let refused = settle(operator, "skipParkedEvent", skip(" ")).await;
     assert_eq!(refused.expect_err("no reason"), "VALIDATION_FAILED");
     settle(operator, "skipParkedEvent", skip("Of a prototype.")).await.expect("it is parked");
@@ -128,7 +132,9 @@ async fn operators_see_lag_and_settle_parked_streams_while_everything_runs() {
     // The same from the command line, for whoever else has parked it.
     for parked in parked(operator).await {
         let id = text(&parked, "/id");
-        let (code, said) = world.run(&["parked", "skip", id, "--reason", "Of a prototype."]).await;
+        let at = parked["version"].to_string();
+        let arguments = ["parked", "skip", id, "--at", &at, "--reason", "Of a prototype."];
+        let (code, said) = world.run(&arguments).await;
         assert!(code.success(), "{said}");
     }
     until("nothing is parked", async || parked(operator).await.is_empty().then_some(())).await;

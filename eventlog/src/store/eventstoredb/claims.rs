@@ -15,6 +15,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use super::client::{Proposed, WriteFault};
 use super::record::{Change, Record};
@@ -58,17 +59,19 @@ impl Claimed {
 struct Reservation {
     owner: String,
     version: u64,
+    /// Which append: two of the same stream must not take each other's reservation for their own.
+    attempt: Uuid,
 }
 
 /// What a key's stream says at present, with the number of its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Free(u64),
-    /// Held for sure, by us or another.
+    /// Held for sure, by our stream or another.
     Held {
         by_us: bool,
     },
-    /// Reserved for an append that may still come.
+    /// Reserved for an append that may still come, this one or another.
     Pending {
         by_us: bool,
         n_events: u64,
@@ -144,7 +147,7 @@ impl Inner {
         attempt: &Attempt<'_>,
     ) -> Result<Standing, AppendError> {
         loop {
-            let standing = self.standing(name, claim, &attempt.name).await;
+            let standing = self.standing(name, claim, attempt).await;
             match standing.map_err(|_| AppendError::Unavailable)? {
                 Standing::Held { by_us: false } => {
                     return Err(AppendError::Claimed { kind: claim.kind });
@@ -163,7 +166,7 @@ impl Inner {
         &self,
         name: &str,
         claim: &Claimed,
-        owner: &str,
+        attempt: &Attempt<'_>,
     ) -> Result<Standing, ReadError> {
         let Some(last) = self.client.last_of(name).await? else {
             return Ok(Standing::Free(0));
@@ -173,12 +176,11 @@ impl Inner {
         let (TAKEN, Ok(reservation)) = (last.name.as_str(), reservation) else {
             return Ok(Standing::Free(n_events));
         };
-        let by_us = reservation.owner == owner;
         Ok(match self.holds(&reservation, claim).await? {
-            Some(true) => Standing::Held { by_us },
+            Some(true) => Standing::Held { by_us: reservation.owner == attempt.name },
             Some(false) => Standing::Free(n_events),
             None if self.clock.now() - last.created > LEASE => Standing::Free(n_events),
-            None => Standing::Pending { by_us, n_events },
+            None => Standing::Pending { by_us: reservation.attempt == attempt.id, n_events },
         })
     }
 
@@ -226,7 +228,11 @@ fn note(kind: &str, attempt: &Attempt<'_>, name: &str, n_events: u64) -> Propose
     }
     let mut id = [0; 16];
     id.copy_from_slice(&hasher.finalize()[..16]);
-    let content = Reservation { owner: attempt.name.clone(), version: attempt.append.expected.0 };
+    let content = Reservation {
+        owner: attempt.name.clone(),
+        version: attempt.append.expected.0,
+        attempt: attempt.id,
+    };
     Proposed {
         id: uuid::Builder::from_custom_bytes(id).into_uuid(),
         name: kind.to_owned(),

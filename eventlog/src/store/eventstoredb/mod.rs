@@ -276,7 +276,8 @@ impl Inner {
     async fn admit(&self, attempt: &Attempt<'_>) -> Result<Admission, AppendError> {
         let admission = self.gate.admit(&attempt.append.keys, &attempt.append.stream).await;
         let admission = admission.map_err(shut)?;
-        if !attempt.append.claims.is_empty() {
+        // Reserving and being admitted take time; without them the first look was just now.
+        if !attempt.append.claims.is_empty() || !attempt.append.keys.is_empty() {
             self.look_at_guards(attempt).await?;
         }
         Ok(admission)
