@@ -264,6 +264,20 @@ async fn a_reservation_of_an_append_that_was_refused_is_in_nobodys_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_stays_taken_when_two_appends_of_its_stream_came_at_once() {
+    let site = Site::on_stand_in().await;
+    let store = site.store();
+    for key in 0..20_u8 {
+        let one = stream();
+        let both = [taking(&one, 0, &[key]), taking(&one, 0, &[key])].map(|it| store.append(it));
+        let answers = join_all(both).await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+        let refused = store.append(taking(&sibling(&one), 0, &[key])).await;
+        assert_eq!(refused, Err(AppendError::Claimed { kind: "email" }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reservation_whose_writer_died_lapses() {
     let site = Site::on_stand_in().await;
     let clock = Arc::new(ManualClock::new(SystemClock.now()));

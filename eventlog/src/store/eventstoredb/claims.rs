@@ -15,7 +15,6 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use super::client::{Proposed, WriteFault};
 use super::record::{Change, Record};
@@ -59,8 +58,6 @@ impl Claimed {
 struct Reservation {
     owner: String,
     version: u64,
-    /// Which append: two of the same stream must not take each other's reservation for their own.
-    attempt: Uuid,
 }
 
 /// What a key's stream says at present, with the number of its events.
@@ -71,7 +68,7 @@ enum Standing {
     Held {
         by_us: bool,
     },
-    /// Reserved for an append that may still come, this one or another.
+    /// Reserved for an append that may still come, of our stream or another.
     Pending {
         by_us: bool,
         n_events: u64,
@@ -113,7 +110,9 @@ impl Inner {
         Ok(reserved)
     }
 
-    /// The number of events of the key's stream once it is reserved, `None` if it was held already.
+    /// The number of events of the key's stream once it is reserved for this append, `None` if there
+    /// is nothing that this append may give up: it was held already, or another append of the same
+    /// stream has reserved it too and may still come.
     async fn reserve_one(
         &self,
         name: &str,
@@ -121,13 +120,14 @@ impl Inner {
         attempt: &Attempt<'_>,
     ) -> Result<Option<u64>, AppendError> {
         loop {
-            let n_events = match self.settled(name, claim, attempt).await? {
+            let (n_events, is_ours_alone) = match self.settled(name, claim, attempt).await? {
                 Standing::Held { .. } => return Ok(None),
-                Standing::Free(n_events) | Standing::Pending { n_events, .. } => n_events,
+                Standing::Free(n_events) => (n_events, true),
+                Standing::Pending { n_events, .. } => (n_events, false),
             };
             let note = note(TAKEN, attempt, name, n_events);
             match self.client.append(name, Some(n_events), &[note]).await {
-                Ok(()) => return Ok(Some(n_events + 1)),
+                Ok(()) => return Ok(is_ours_alone.then_some(n_events + 1)),
                 Err(WriteFault::Refused) => return Err(AppendError::Unavailable),
                 // Somebody was faster, or it is our own that was unclear: the next look tells.
                 Err(WriteFault::Elsewhere(_)) => {}
@@ -176,11 +176,12 @@ impl Inner {
         let (TAKEN, Ok(reservation)) = (last.name.as_str(), reservation) else {
             return Ok(Standing::Free(n_events));
         };
+        let by_us = reservation.owner == attempt.name;
         Ok(match self.holds(&reservation, claim).await? {
-            Some(true) => Standing::Held { by_us: reservation.owner == attempt.name },
+            Some(true) => Standing::Held { by_us },
             Some(false) => Standing::Free(n_events),
             None if self.clock.now() - last.created > LEASE => Standing::Free(n_events),
-            None => Standing::Pending { by_us: reservation.attempt == attempt.id, n_events },
+            None => Standing::Pending { by_us, n_events },
         })
     }
 
@@ -228,11 +229,7 @@ fn note(kind: &str, attempt: &Attempt<'_>, name: &str, n_events: u64) -> Propose
     }
     let mut id = [0; 16];
     id.copy_from_slice(&hasher.finalize()[..16]);
-    let content = Reservation {
-        owner: attempt.name.clone(),
-        version: attempt.append.expected.0,
-        attempt: attempt.id,
-    };
+    let content = Reservation { owner: attempt.name.clone(), version: attempt.append.expected.0 };
     Proposed {
         id: uuid::Builder::from_custom_bytes(id).into_uuid(),
         name: kind.to_owned(),
