@@ -29,7 +29,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "K3",
         fault: "a topic is deleted",
-        is_short: true,
+        is_short: false,
         body: |_| Box::pin(topic_is_deleted()),
     },
     Row {

@@ -7,7 +7,8 @@ use crate::door::Door;
 use crate::load::{Acknowledged, Load, repeats_are_answered_alike};
 use crate::orders::{ADMINISTRATOR, administrator};
 use crate::process::Process;
-use crate::world::World;
+use crate::relays::{PUBLISHES, n_said};
+use crate::world::{World, until};
 
 /// Processes of the product on a database, and perhaps topics, of their own. Clients reach the API
 /// through a door, so that it may be another process after a fault.
@@ -30,7 +31,11 @@ impl Product {
     /// The API, a relay and a projector in this world.
     pub async fn whole_on(world: World) -> Self {
         let mut product = Self::on(world).await;
-        product.roles = ["relay", "project"].map(|role| product.world.start(role)).into();
+        let [relay, project] = ["relay", "project"].map(|role| product.world.start(role));
+        // Before they are up, a fault ends them with a word: whoever runs them starts them again.
+        until("the relay publishes", async || (n_said(&relay, PUBLISHES) > 0).then_some(())).await;
+        product.world.until_projected().await;
+        product.roles = vec![relay, project];
         product
     }
 

@@ -93,7 +93,7 @@ pub fn n_said(process: &Process, message: &str) -> usize {
 }
 
 const STANDS_BY: &str = "another relay has the topic: standing by";
-const PUBLISHES: &str = "publishing";
+pub const PUBLISHES: &str = "publishing";
 
 async fn stopped_and_continued() -> String {
     let product = Product::with_kafka().await;
