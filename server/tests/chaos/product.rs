@@ -60,6 +60,12 @@ impl Product {
         Self { roles: vec![], world, serve, door, admin }
     }
 
+    /// The administrator without the connections kept from before, which may be cut already: a request
+    /// sent once arrives.
+    pub fn admin_on_new_connections(&self) -> Client {
+        Client::new(self.door.address).with_token(self.admin.token())
+    }
+
     /// The administrator, signed in anew.
     pub async fn sign_in(&self) -> Client {
         let (email, password) = ADMINISTRATOR;
