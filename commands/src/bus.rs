@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::cache::{Entry, Remembered, Warm};
 use crate::error::CommandError;
 use crate::ids::derive_id;
+use crate::turns::Turns;
 
 /// What surrounds a command.
 #[derive(Clone, Debug)]
@@ -110,6 +111,7 @@ pub struct Bus {
     secrets: Secrets,
     clock: Arc<dyn Clock>,
     warm: Warm,
+    turns: Turns,
     settings: BusSettings,
 }
 
@@ -138,7 +140,7 @@ impl Bus {
         settings: BusSettings,
     ) -> Self {
         let warm = Warm::new(settings.warm_bytes);
-        Self { store, codec, secrets, clock, warm, settings }
+        Self { store, codec, secrets, clock, warm, turns: Turns::default(), settings }
     }
 
     /// The time by which the bus decides.
@@ -248,6 +250,7 @@ impl Bus {
             actor: caller.actor.to_string(),
             trace_parent: order.trace_parent.clone(),
         };
+        let _turn = self.turns.take(&stream).await;
         for _ in 0..self.settings.max_attempts {
             if let Some(receipt) =
                 self.attempt::<A>(caller, &stream, &command, &order, &cause).await?

@@ -4,6 +4,7 @@ mod bus;
 mod cache;
 mod error;
 mod ids;
+mod turns;
 
 pub use bus::{Bus, BusSettings, Order, Receipt};
 pub use error::CommandError;
