@@ -191,8 +191,8 @@ async fn read(
 ) -> Result<(), RebuildError> {
     // The log is read in one order, and apart by aggregate it would have to be merged again for each
     // page: only one aggregate alone is asked for by name.
-    let one = wanted.iter().map(|name| (*name).to_owned()).filter(|_| wanted.len() == 1);
-    let filter = Filter { aggregates: one.collect() };
+    let one = wanted.iter().copied().filter(|_| wanted.len() == 1);
+    let filter = Filter::of_aggregates(one);
     loop {
         let page = store.read_log(after, &filter, PAGE).await;
         let mut page = page.map_err(|_| RebuildError::Unavailable)?;

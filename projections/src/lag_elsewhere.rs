@@ -35,9 +35,7 @@ pub(crate) async fn missing(
     consumer: &str,
     aggregates: &[&str],
 ) -> Result<Missing, QueryError> {
-    let filter = eventlog::store::Filter {
-        aggregates: aggregates.iter().map(|&name| name.to_owned()).collect(),
-    };
+    let filter = eventlog::store::Filter::of_aggregates(aggregates.iter().copied());
     let unread = |ReadError| QueryError::Unavailable;
     let mut missing = Missing::default();
     let mut behind: Vec<(StreamId, Version)> = vec![];

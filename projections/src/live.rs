@@ -40,7 +40,9 @@ pub enum Topic {
 }
 
 impl Topic {
-    fn covers(&self, stream: &StreamId) -> bool {
+    /// Whether the stream is part of it.
+    #[must_use]
+    pub fn covers(&self, stream: &StreamId) -> bool {
         match self {
             Self::Stream(wanted) => wanted == stream,
             Self::Company { company, aggregates } => {
@@ -356,9 +358,10 @@ impl Subscription {
                 let more = page.len() == PAGE && last < Some(self.replay_to);
                 (page, if more { self.seen } else { self.replay_to })
             }
-            Topic::Company { aggregates, .. } => {
-                let aggregates = aggregates.iter().map(|name| (*name).to_owned()).collect();
-                let page = self.store.read_log(self.seen, &Filter { aggregates }, PAGE).await;
+            Topic::Company { company, aggregates } => {
+                let filter = Filter::of_aggregates(aggregates.iter().copied());
+                let filter = Filter { company: Some(*company), ..filter };
+                let page = self.store.read_log(self.seen, &filter, PAGE).await;
                 let page = page.ok()?;
                 (page.events, page.next.min(self.replay_to))
             }

@@ -91,7 +91,7 @@ impl Model {
     /// What of the log it wants.
     #[must_use]
     pub fn filter(&self) -> Filter {
-        Filter { aggregates: self.aggregates.iter().map(|name| (*name).to_owned()).collect() }
+        Filter::of_aggregates(self.aggregates.iter().copied())
     }
 
     /// What `eventlog::consume::run` drives.

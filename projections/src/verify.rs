@@ -93,7 +93,7 @@ pub async fn rebuild_equals_live<P: Projector>(
     );
     sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
 
-    let filter = Filter { aggregates: P::AGGREGATES.iter().map(|a| (*a).to_owned()).collect() };
+    let filter = Filter::of_aggregates(P::AGGREGATES.iter().copied());
     let mut after = Position(0);
     loop {
         let page = store.read_log(after, &filter, PAGE).await;

@@ -103,5 +103,5 @@ fn consumer<R: Reactor>(
         deps.settings.clone(),
         deps.stop.clone(),
     );
-    (Arc::new(runner), Filter { aggregates: vec![R::AGGREGATE.to_owned()] })
+    (Arc::new(runner), Filter::of_aggregates([R::AGGREGATE]))
 }

@@ -133,7 +133,7 @@ async fn compare(
 ) -> Result<Report, CheckError> {
     let mut report = seen.report;
     let mut records = seen.events.into_iter().peekable();
-    let filter = Filter { aggregates: vec![topic.aggregate.to_owned()] };
+    let filter = Filter::of_aggregates([topic.aggregate]);
     let mut after = Position(0);
     loop {
         let page = store.read_log(after, &filter, PAGE).await?;

@@ -150,7 +150,7 @@ impl Relay {
     fn sharing(parts: Parts, topic: Topic, tail: Arc<Tail>) -> Self {
         let name = topic.name(&parts.settings.prefix);
         let transactional_id = format!("{}.relay.{}", parts.settings.prefix, topic.label());
-        let filter = Filter { aggregates: vec![topic.aggregate.to_owned()] };
+        let filter = Filter::of_aggregates([topic.aggregate]);
         let holder = Uuid::from_bytes(rand::random());
         Self { parts, tail, filter, topic, name, transactional_id, holder }
     }

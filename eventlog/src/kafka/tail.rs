@@ -54,7 +54,7 @@ impl Tail {
         let mut recent = self.recent.lock().await;
         if after < recent.start {
             drop(recent);
-            let filter = Filter { aggregates: vec![aggregate.to_owned()] };
+            let filter = Filter::of_aggregates([aggregate]);
             return self.store.read_log(after, &filter, limit).await;
         }
         if after > recent.end {
@@ -175,7 +175,7 @@ mod tests {
 
     async fn check(store: &Arc<MemoryStore>, readers: &[&Reader]) {
         for reader in readers {
-            let filter = Filter { aggregates: vec![reader.aggregate.to_owned()] };
+            let filter = Filter::of_aggregates([reader.aggregate]);
             let page = store.read_log(Position(0), &filter, usize::MAX).await.expect("readable");
             let all: Vec<_> = page.events.iter().map(|event| event.position).collect();
             assert_eq!(reader.seen, all, "{}", reader.aggregate);

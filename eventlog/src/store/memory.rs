@@ -160,7 +160,7 @@ impl EventStore for MemoryStore {
             .events
             .iter()
             .skip(skipped)
-            .filter(|event| matches(filter, &event.stream))
+            .filter(|event| filter.lets(&event.stream))
             .take(limit)
             .cloned()
             .collect();
@@ -187,7 +187,7 @@ impl EventStore for MemoryStore {
             .streams
             .iter()
             .filter(|(stream, _)| after.is_none_or(|after| *stream > after))
-            .filter(|(stream, _)| matches(filter, stream))
+            .filter(|(stream, _)| filter.lets(stream))
             .take(limit);
         Ok(found.map(|(stream, at)| (stream.clone(), Version(at.len() as u64))).collect())
     }
@@ -212,8 +212,4 @@ impl EventStore for MemoryStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities { dense_positions: true, claims: true, guards: true, in_database: false }
     }
-}
-
-fn matches(filter: &Filter, stream: &StreamId) -> bool {
-    filter.aggregates.is_empty() || filter.aggregates.iter().any(|name| *name == stream.aggregate)
 }

@@ -111,11 +111,28 @@ pub enum AppendError {
 #[error("the event store cannot be read")]
 pub struct ReadError;
 
-/// Which events a reader of the whole log wants. Empty lists mean all.
+/// Which events a reader of the whole log wants. What is empty means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// Only this tenant's.
+    pub company: Option<CompanyId>,
     /// Only these aggregates.
     pub aggregates: Vec<String>,
+}
+
+impl Filter {
+    /// These aggregates of all tenants.
+    #[must_use]
+    pub fn of_aggregates<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
+        Self { company: None, aggregates: names.into_iter().map(Into::into).collect() }
+    }
+
+    /// Whether it lets a stream's events through.
+    pub(crate) fn lets(&self, stream: &StreamId) -> bool {
+        let is_its = |name: &String| *name == stream.aggregate;
+        self.company.is_none_or(|company| company == stream.company)
+            && (self.aggregates.is_empty() || self.aggregates.iter().any(is_its))
+    }
 }
 
 /// A piece of the log.

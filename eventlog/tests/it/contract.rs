@@ -263,9 +263,7 @@ async fn a_filter_looks_past_what_it_leaves_out(world: &World) {
     for stream in [&interview, &verdict, &candidate, &sibling(&verdict), &sibling(&interview)] {
         world.store.append(append(stream, 0, 2)).await.expect("appends");
     }
-    let of = |aggregates: &[&str]| Filter {
-        aggregates: aggregates.iter().map(|&name| name.to_owned()).collect(),
-    };
+    let of = |aggregates: &[&str]| Filter::of_aggregates(aggregates.iter().copied());
     let read = async |after, filter, limit| {
         let after = place(world, after).await;
         let page = world.store.read_log(after, &filter, limit).await.expect("reads");
@@ -280,6 +278,17 @@ async fn a_filter_looks_past_what_it_leaves_out(world: &World) {
     assert_eq!(read(3, of(&["candidate", "verdict"]), 3).await, (vec![4, 5, 6], 6, 10));
     assert_eq!(read(6, of(&["candidate", "candidate"]), 3).await, (vec![], 10, 10));
     assert_eq!(read(0, of(&["nothing"]), 3).await, (vec![], 10, 10));
+
+    let theirs = StreamId::new(stream().company, "verdict", id());
+    world.store.append(append(&theirs, 0, 2)).await.expect("appends");
+    let tenants = |company, aggregates| Filter { company: Some(company), ..of(aggregates) };
+    assert_eq!(read(4, tenants(interview.company, &["verdict"]), 9).await, (vec![7, 8], 12, 12));
+    assert_eq!(read(0, tenants(theirs.company, &["verdict"]), 1).await, (vec![11], 11, 12));
+    assert_eq!(read(0, tenants(theirs.company, &[]), 9).await, (vec![11, 12], 12, 12));
+    assert_eq!(read(0, tenants(theirs.company, &["interview"]), 9).await, (vec![], 12, 12));
+    let streams = tenants(theirs.company, &[]);
+    let streams = world.store.stream_versions(&streams, None, 9).await.expect("reads");
+    assert_eq!(streams, [(theirs, Version(2))]);
 }
 
 async fn a_claimed_key_belongs_to_one_stream(world: &World) {
@@ -563,7 +572,7 @@ async fn a_sweep_sees_every_stream_once(world: &World) {
         }
     };
     assert_eq!(sweep(&Filter::default()).await, streams);
-    let filter = Filter { aggregates: vec!["ai_call".to_owned(), "verdict".to_owned()] };
+    let filter = Filter::of_aggregates(["ai_call", "verdict"]);
     streams.retain(|(stream, _)| filter.aggregates.contains(&stream.aggregate.to_string()));
     assert_eq!(sweep(&filter).await, streams);
 }

@@ -105,7 +105,7 @@ pub async fn append_many(store: &dyn EventStore, aggregate: &'static str, n: u12
 }
 
 pub async fn events_of(store: &dyn EventStore, aggregate: &str) -> Vec<StoredEvent> {
-    let filter = Filter { aggregates: vec![aggregate.to_owned()] };
+    let filter = Filter::of_aggregates([aggregate]);
     store.read_log(Default::default(), &filter, usize::MAX).await.expect("readable").events
 }
 

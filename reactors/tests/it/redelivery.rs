@@ -179,7 +179,7 @@ async fn an_event_nobody_can_read_parks_its_stream_and_no_other() {
     for seat in [seat, other] {
         assert!(world.open_question(&seat).await.is_some(), "other talks go on");
     }
-    let all = Filter { aggregates: vec!["interview".into()] };
+    let all = Filter::of_aggregates(["interview"]);
     assert!(world.unseen(&**conductor, &all).await.iter().all(|work| work.stream != stray));
 }
 

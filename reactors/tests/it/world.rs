@@ -350,7 +350,7 @@ impl World {
 
     /// The verdict of a round, if it was opened.
     pub async fn verdict(&self, seat: &Seat) -> Option<(Uuid, Verdict)> {
-        let filter = Filter { aggregates: vec![Verdict::NAME.into()] };
+        let filter = Filter::of_aggregates([Verdict::NAME]);
         let streams = self.store.stream_versions(&filter, None, 1000).await.unwrap();
         for (stream, _) in streams {
             let verdict: Verdict = self.bus.state(COMPANY, stream.id).await.unwrap().unwrap();

@@ -105,7 +105,7 @@ pub async fn export(
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let head = store.head().await?.0;
     let mut manifest = Manifest::resume(request, head)?;
-    let filter = Filter { aggregates: request.aggregates.iter().cloned().collect() };
+    let filter = Filter::of_aggregates(request.aggregates.iter().cloned());
     while !manifest.complete {
         let from = manifest.through + 1;
         let to = manifest.to.min(manifest.through.saturating_add(request.positions_per_file));

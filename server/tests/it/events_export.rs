@@ -318,7 +318,7 @@ async fn a_part_of_the_log_is_what_was_asked_for() {
         ..request(&folder, Format::Ndjson)
     };
     let manifest = run(&log, &asked).await.expect("exported");
-    let filter = Filter { aggregates: aggregates.into_iter().collect() };
+    let filter = Filter::of_aggregates(aggregates);
     let positions: Vec<String> = log
         .events(&filter)
         .await

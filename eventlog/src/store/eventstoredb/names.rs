@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use domain::event::AGGREGATES;
 use domain::ids::CompanyId;
 use uuid::Uuid;
 
@@ -40,11 +41,16 @@ impl Names {
 
     /// How the names of the streams that a filter lets through begin.
     pub(super) fn prefixes(&self, filter: &Filter) -> Vec<String> {
-        if filter.aggregates.is_empty() {
-            return vec![format!("{}.", self.prefix)];
+        let of_tenant = filter.company.map(|company| format!("{}.", company.0)).unwrap_or_default();
+        let named = |name: &str| format!("{}.{name}-{of_tenant}", self.prefix);
+        match (filter.aggregates.as_slice(), filter.company) {
+            ([], None) => vec![format!("{}.", self.prefix)],
+            ([], Some(_)) => AGGREGATES.iter().copied().map(named).collect(),
+            (wanted, _) => {
+                let wanted = wanted.iter().map(String::as_str).filter(|name| !name.contains('-'));
+                wanted.map(named).collect()
+            }
         }
-        let aggregates = filter.aggregates.iter().filter(|name| !name.contains('-'));
-        aggregates.map(|name| format!("{}.{name}-", self.prefix)).collect()
     }
 
     /// The stream in which a key is reserved.
@@ -75,5 +81,22 @@ mod tests {
         assert_eq!(Names::new("colloquy.ai").stream(&name), None);
         let dashed = StreamId { aggregate: "ai-call".into(), ..stream };
         assert_eq!(names.of_stream(&dashed), None);
+    }
+
+    #[test]
+    fn a_tenants_streams_are_told_by_how_their_names_begin() {
+        let names = Names::new("colloquy");
+        let of = |company: u128, aggregate: &'static str| {
+            let company = CompanyId(Uuid::from_u128(company));
+            names.of_stream(&StreamId::new(company, aggregate, Uuid::from_u128(9))).expect("a name")
+        };
+        let company = Some(CompanyId(Uuid::from_u128(7)));
+        for (aggregates, found) in [(vec![], 3), (vec!["job".to_owned()], 1)] {
+            let prefixes = names.prefixes(&Filter { company, aggregates });
+            let begins = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
+            let ours = [of(7, "job"), of(7, "ai_call"), of(7, "verdict")];
+            assert_eq!(ours.iter().filter(|name| begins(name)).count(), found);
+            assert!(!begins(&of(8, "job")), "{prefixes:?}");
+        }
     }
 }

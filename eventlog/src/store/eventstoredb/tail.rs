@@ -160,15 +160,11 @@ impl Tail {
         limit: usize,
     ) -> Vec<(StreamId, Version)> {
         let known = self.known();
-        let wanted = |stream: &StreamId| {
-            filter.aggregates.is_empty()
-                || filter.aggregates.iter().any(|name| *name == stream.aggregate)
-        };
         let rest = known.streams.range((
             after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
             std::ops::Bound::Unbounded,
         ));
-        rest.filter(|(stream, _)| wanted(stream))
+        rest.filter(|(stream, _)| filter.lets(stream))
             .take(limit)
             .map(|(stream, version)| (stream.clone(), *version))
             .collect()
