@@ -17,7 +17,7 @@ use crate::interview::Interview;
 use crate::loaders::one;
 use crate::pagination::{connections, forward, wants_total};
 use crate::payload::{
-    CompanyPayload, Done, InvitationPayload, MemberPayload, answer, entity, execute, shown,
+    CompanyPayload, Done, InvitationPayload, MemberPayload, answer, entity, execute, order, shown,
     user_error,
 };
 use crate::scope::Scoped;
@@ -659,7 +659,7 @@ async fn invite_member(
         role: input.role.into(),
         department: input.department.clone(),
     };
-    let order = inputs::order(input)?;
+    let order = order(ctx, input)?;
     let invited = ctx.state()?.identity.invite(&*ctx.caller()?, order, invitee).await?;
     let row = entity::<members::Members>(ctx, &invited.receipt).await?;
     Ok(((row.map(Member), invited.receipt), invited.token.expose_secret().to_owned()))
@@ -675,7 +675,7 @@ async fn register_company(
         role: domain::Role::CompanyAdmin,
         department: None,
     };
-    let (order, caller) = (inputs::order(input)?, ctx.caller()?);
+    let (order, caller) = (order(ctx, input)?, ctx.caller()?);
     let (name, domain) = (input.name.clone(), input.domain.clone());
     let identity = &ctx.state()?.identity;
     let made = identity.register_company(&caller, order, name, domain, admin).await?;

@@ -1,7 +1,7 @@
 //! What mutations answer: the entity as it stood right after the command, the receipt, or errors.
 
 use async_graphql::{Context, SimpleObject};
-use commands::Receipt;
+use commands::{Order, Receipt};
 use domain::Aggregate;
 use projections::projector::Projector;
 use projections::{Token, as_of};
@@ -14,6 +14,7 @@ use crate::inputs::{self, Input};
 use crate::interview::Interview;
 use crate::job::Job;
 use crate::scope::Scoped;
+use crate::transport::TraceParent;
 use crate::verdict::Verdict;
 
 /// An answer to a mutation.
@@ -52,6 +53,15 @@ pub fn user_error(ctx: &Context<'_>, error: ApiError) -> UserError {
     error.into_user_error(&ctx.field().arguments().unwrap_or_default())
 }
 
+/// The order that an input makes, in the trace that the request belongs to.
+///
+/// # Errors
+/// Those of the input's expected version.
+pub fn order(ctx: &Context<'_>, input: &impl Input) -> Result<Order, ApiError> {
+    let trace_parent = ctx.data_opt::<TraceParent>().map(ToString::to_string);
+    Ok(Order { trace_parent, ..inputs::order(input)? })
+}
+
 /// Carries out the command that an input stands for.
 ///
 /// # Errors
@@ -62,7 +72,7 @@ pub async fn execute<A: Aggregate>(
     id: Uuid,
     command: A::Command,
 ) -> Result<Receipt, ApiError> {
-    let order = inputs::order(input)?;
+    let order = order(ctx, input)?;
     Ok(ctx.state()?.bus.execute::<A>(&*ctx.caller()?, id, command, order).await?)
 }
 

@@ -207,7 +207,8 @@ impl Bus {
             "command.execute",
             aggregate = A::NAME,
             stream.id = %stream.id,
-            command.id = %order.command_id
+            command.id = %order.command_id,
+            trace.parent = order.trace_parent
         );
         let result = self.attempt_all::<A>(caller, stream, command, order).instrument(span).await;
         let outcome = match &result {

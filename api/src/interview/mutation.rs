@@ -15,7 +15,7 @@ use crate::inputs::{self, id, inputs, number, optional_id};
 use crate::job::{Difficulty, QuestionType};
 use crate::payload::{
     AnsweredPayload, AskedPayload, Done, InterviewAccessPayload, InterviewPayload, answer, entity,
-    execute,
+    execute, order,
 };
 use crate::scope::{Scoped, is_guest, reachable};
 
@@ -528,7 +528,7 @@ async fn issue_access(
     input: &IssueInterviewAccessInput,
 ) -> Result<(Done<Interview>, Uuid, String), ApiError> {
     let interview = id("interviewId", &input.interview_id)?;
-    let (order, identity) = (inputs::order(input)?, &ctx.state()?.identity);
+    let (order, identity) = (order(ctx, input)?, &ctx.state()?.identity);
     let caller = ctx.caller()?;
     let issued =
         identity.issue_interview_access(&caller, order, interview, input.expires_at).await?;

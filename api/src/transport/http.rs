@@ -16,7 +16,7 @@ use futures::StreamExt;
 use tracing::Instrument;
 
 use super::{
-    Authenticate, RequestId, Transport,
+    Authenticate, RequestId, TraceParent, Transport,
     answer::Answer,
     bearer_of,
     codes::{self, Level, Refusal},
@@ -94,7 +94,7 @@ pub(super) async fn handle<E: Executor, A: Authenticate>(
     request: Request,
 ) -> Response {
     let request_id = RequestId::from_headers(request.headers());
-    let span = tracing::info_span!("api.graphql.request", request.id = %request_id);
+    let span = super::request_span(&request_id);
     let (parts, body) = request.into_parts();
     let mut response = async {
         if is_upgrade(&parts.headers) {
@@ -130,13 +130,16 @@ async fn upgrade<E: Executor, A: Authenticate>(
 ) -> Response {
     let authorization = parts.headers.get(header::AUTHORIZATION);
     let authorization = authorization.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let trace_parent = TraceParent::from_headers(&parts.headers);
     let (transport, request_id) = (transport.clone(), request_id.clone());
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade
             .protocols([ws::PROTOCOL])
             .max_message_size(transport.settings.body_bytes)
             .max_frame_size(transport.settings.body_bytes)
-            .on_upgrade(move |socket| ws::serve(socket, transport, authorization, request_id)),
+            .on_upgrade(move |socket| {
+                ws::serve(socket, transport, authorization, trace_parent, request_id)
+            }),
         Err(rejection) => rejection.into_response(),
     }
 }
@@ -163,11 +166,12 @@ async fn serve<E: Executor, A: Authenticate>(
         is_json(&parts.headers)?;
     }
     let admission = transport.admit(bearer_of(&parts.headers)?, request_id).await?;
-    let params = if is_get {
+    let mut params = if is_get {
         Params::from_query_string(parts.uri.query())?
     } else {
         Params::from_body(&read(&parts.headers, body, transport).await?)?
     };
+    params.trace_parent = TraceParent::from_headers(&parts.headers).or(params.trace_parent);
 
     let prepared = match (transport.prepare(params, &admission, request_id), accepted.once) {
         (Ok(prepared), _) => prepared,

@@ -133,6 +133,53 @@ impl RequestId {
     }
 }
 
+/// Where a request belongs in a trace: a `traceparent` as W3C Trace Context writes it
+/// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceParent(Arc<str>);
+
+impl TraceParent {
+    /// The header and member that carry it.
+    pub const NAME: &'static str = "traceparent";
+
+    /// That of a request's headers; `None` without one, or if it is malformed, which the
+    /// recommendation wants ignored.
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(Self::NAME).iter();
+        let value = values.next().filter(|_| values.next().is_none())?;
+        Self::parse(value.to_str().ok()?)
+    }
+
+    /// That of a member of an object, such as a request's `extensions`.
+    fn from_member(of: Option<&serde_json::Map<String, serde_json::Value>>) -> Option<Self> {
+        Self::parse(of?.get(Self::NAME)?.as_str()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let is_hex = |part: &str, n_digits: usize| {
+            let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            part.len() == n_digits && part.bytes().all(digit)
+        };
+        let is_id = |part: &str, n: usize| is_hex(part, n) && part.bytes().any(|byte| byte != b'0');
+        let mut parts = text.split('-');
+        let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
+        let flags = parts.next()?;
+        let known = is_hex(version, 2) && version != "ff";
+        let whole = is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2);
+        // Later versions may add parts, of which nothing is known and nothing is kept.
+        if !(known && whole) || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        Some(Self(format!("{version}-{trace}-{parent}-{flags}").into()))
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -244,7 +291,7 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
         request_id: &RequestId,
     ) -> Result<Prepared, Refusal> {
         let limits = &self.settings.limits;
-        let Params { query, operation_name, variables } = params;
+        let Params { query, operation_name, variables, trace_parent } = params;
         let document = limits.parse(&query)?;
         let price = limits.price(&document, operation_name.as_deref(), &variables)?;
         if price.introspects && !admission.may_introspect {
@@ -264,6 +311,10 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
             request = request.disable_introspection();
         }
         request.set_parsed_query(document);
+        if let Some(trace_parent) = trace_parent {
+            tracing::Span::current().record("trace.parent", tracing::field::display(&trace_parent));
+            request = request.data(trace_parent);
+        }
         let request = self.auth.scope(&admission.session, request_id, request);
         Ok(Prepared { request, kind: price.kind, cost: price.cost, request_id: request_id.clone() })
     }
@@ -319,6 +370,12 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
             }
         })
     }
+}
+
+/// What is logged on the way of one request; its place in a trace is filled in once it is known.
+fn request_span(request_id: &RequestId) -> tracing::Span {
+    let unknown = tracing::field::Empty;
+    tracing::info_span!("api.graphql.request", request.id = %request_id, trace.parent = unknown)
 }
 
 fn panicked(request_id: &RequestId) -> Answer {

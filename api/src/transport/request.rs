@@ -3,6 +3,7 @@
 use async_graphql::{Value, Variables};
 use serde_json::{Map, Value as Json};
 
+use super::TraceParent;
 use super::codes::{self, Refusal};
 
 /// The members of a GraphQL request, well-formed and without NUL.
@@ -14,6 +15,8 @@ pub struct Params {
     pub operation_name: Option<String>,
     /// Values for the operation's variables.
     pub variables: Variables,
+    /// Where the request belongs in a trace, if its `extensions` say so.
+    pub trace_parent: Option<TraceParent>,
 }
 
 impl Params {
@@ -81,9 +84,13 @@ impl Params {
             Some(Json::Object(variables)) => variables,
             Some(_) => return Err(malformed("the member variables must be an object or null")),
         };
-        if !matches!(members.get("extensions"), None | Some(Json::Null | Json::Object(_))) {
-            return Err(malformed("the member extensions must be an object or null"));
-        }
+        let trace_parent = match members.get("extensions") {
+            None | Some(Json::Null) => None,
+            Some(Json::Object(extensions)) => TraceParent::from_member(Some(extensions)),
+            Some(_) => {
+                return Err(malformed("the member extensions must be an object or null"));
+            }
+        };
 
         no_nul(&query, "query")?;
         no_nul(operation_name.as_deref().unwrap_or_default(), "operationName")?;
@@ -93,7 +100,8 @@ impl Params {
         }
         let variables = Value::from_json(variables)
             .map_err(|error| malformed(format!("the member variables cannot be read: {error}")))?;
-        Ok(Self { query, operation_name, variables: Variables::from_value(variables) })
+        let variables = Variables::from_value(variables);
+        Ok(Self { query, operation_name, variables, trace_parent })
     }
 }
 

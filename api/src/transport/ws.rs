@@ -33,7 +33,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{
-    Admission, AuthError, Authenticate, RequestId, Transport,
+    Admission, AuthError, Authenticate, RequestId, TraceParent, Transport,
     answer::Answer,
     bearer,
     codes::{self, Refusal},
@@ -113,6 +113,7 @@ pub(super) async fn serve<E: Executor, A: Authenticate>(
     socket: WebSocket,
     transport: Transport<E, A>,
     authorization: Option<String>,
+    trace_parent: Option<TraceParent>,
     request_id: RequestId,
 ) {
     let span = tracing::info_span!("api.graphql.socket", request.id = %request_id);
@@ -124,6 +125,7 @@ pub(super) async fn serve<E: Executor, A: Authenticate>(
         write_timeout: transport.settings.socket.write_timeout,
         transport,
         authorization,
+        trace_parent,
         request_id,
         queue,
         operations: Operations::default(),
@@ -173,6 +175,8 @@ async fn write(
 struct Reader<E, A: Authenticate> {
     transport: Transport<E, A>,
     authorization: Option<String>,
+    /// Where operations belong in a trace that do not say so themselves.
+    trace_parent: Option<TraceParent>,
     request_id: RequestId,
     write_timeout: Duration,
     queue: mpsc::Sender<Outgoing>,
@@ -305,6 +309,7 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
             Some(Json::String(text)) => Some(text.as_str()),
             Some(_) => return Err(Close::invalid("Invalid message: authorization must be text")),
         };
+        self.trace_parent = TraceParent::from_member(payload).or(self.trace_parent.take());
         let token = bearer(authorization).map_err(|_| Close::new(4403, "Forbidden"))?;
         self.token = token.map(str::to_owned);
         let deciding = self.transport.auth.authenticate(token);
@@ -354,7 +359,10 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
             Params::from_members(payload)
         };
         let params = match params {
-            Ok(params) => params,
+            Ok(params) => {
+                let trace_parent = params.trace_parent.or_else(|| self.trace_parent.clone());
+                Params { trace_parent, ..params }
+            }
             // What is no request at all is a broken client; the rest is an operation that fails.
             Err(refusal) if refusal.code == &codes::MALFORMED_REQUEST => {
                 return Err(Close::invalid(format!("Invalid message: {refusal}")));
@@ -369,7 +377,7 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
         let live = Arc::new(AtomicBool::new(true));
         let running = Running { live: Arc::clone(&live), task: None };
         lock(&self.operations).insert(id.clone(), running);
-        let span = tracing::info_span!("api.graphql.request", request.id = %request_id);
+        let span = super::request_span(&request_id);
         let operation = Operation {
             transport: self.transport.clone(),
             id: id.clone(),

@@ -13,7 +13,9 @@ use std::{
     time::Duration,
 };
 
-use api::transport::{Admission, AuthError, Authenticate, RequestId, Settings, router};
+use api::transport::{
+    Admission, AuthError, Authenticate, RequestId, Settings, TraceParent, router,
+};
 use async_graphql::{
     Context, Enum, Error, ErrorExtensions, Object, Schema, SimpleObject, Subscription,
 };
@@ -120,6 +122,10 @@ impl Query {
 
     async fn request_id(&self, ctx: &Context<'_>) -> async_graphql::Result<String> {
         Ok(ctx.data::<RequestId>()?.to_string())
+    }
+
+    async fn trace(&self, ctx: &Context<'_>) -> Option<String> {
+        ctx.data_opt::<TraceParent>().map(ToString::to_string)
     }
 
     async fn paint(&self, colour: Colour) -> Colour {
@@ -316,3 +322,6 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(what);
 }
+
+/// A traceparent of the recommendation's own examples.
+pub const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

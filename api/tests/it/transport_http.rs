@@ -1,13 +1,18 @@
 //! GraphQL over HTTP.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
 
 use api::transport::Settings;
 use bytes::Bytes;
 use futures::stream;
-use serde_json::json;
+use serde_json::{Value, json};
+use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::{Server, code, send};
+use crate::{Server, TRACE, code, send};
 
 #[tokio::test]
 async fn a_query_is_answered_in_the_accepted_media_type() {
@@ -340,4 +345,69 @@ async fn the_explorer_is_served_from_own_files_under_its_own_policy() {
         let again = server.get(path).header("if-none-match", tag).send().await.expect("an answer");
         assert_eq!(again.status(), 304);
     }
+}
+
+#[tokio::test]
+async fn a_request_belongs_to_the_trace_that_it_names() {
+    let server = Server::start().await;
+    let ask = async |traces: &[&str], extensions: Value| {
+        let mut request = server.post();
+        for trace in traces {
+            request = request.header("traceparent", *trace);
+        }
+        let body = json!({ "query": "{ trace }", "extensions": extensions }).to_string();
+        let (status, answer) = send(request.body(body)).await;
+        assert_eq!(status, 200, "a trace is never a reason to refuse");
+        answer["data"]["trace"].clone()
+    };
+    assert_eq!(ask(&[TRACE], json!(null)).await, TRACE);
+    assert_eq!(ask(&[], json!({ "traceparent": TRACE })).await, TRACE);
+    let later = "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more";
+    assert_eq!(ask(&[later], json!(null)).await, later.trim_end_matches("-more"));
+    for malformed in [
+        "",
+        "00",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0g",
+    ] {
+        assert_eq!(ask(&[malformed], json!(null)).await, Value::Null, "{malformed:?}");
+        assert_eq!(ask(&[], json!({ "traceparent": malformed })).await, Value::Null);
+    }
+    assert_eq!(ask(&[], json!({ "traceparent": 7 })).await, Value::Null);
+    assert_eq!(ask(&[TRACE, TRACE], json!(null)).await, Value::Null, "two are none");
+}
+
+/// Log lines, kept.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panicked").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_a_request_names_the_trace() {
+    let (lines, server) = (Lines::default(), Server::start().await);
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_span_events(FmtSpan::CLOSE);
+    let log = log.with_ansi(false).with_writer(move || writer.clone()).finish();
+    // The server runs on this very thread.
+    let _log = tracing::subscriber::set_default(log);
+    let request = server.post().header("traceparent", TRACE).header("x-request-id", "r-1");
+    assert_eq!(send(request.body(r#"{"query":"{ hello }"}"#)).await.0, 200);
+    let lines = lines.0.lock().expect("nobody panicked").clone();
+    let lines = String::from_utf8(lines).expect("text");
+    let line = lines.lines().find(|line| line.contains("request.id=r-1")).expect("a line");
+    assert!(line.contains(&format!("trace.parent={TRACE}")), "{line}");
 }

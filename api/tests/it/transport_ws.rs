@@ -11,7 +11,7 @@ use tokio_tungstenite::{
     tungstenite::{Bytes, Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
 };
 
-use crate::{Server, eventually};
+use crate::{Server, TRACE, eventually};
 
 struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
@@ -428,4 +428,22 @@ async fn a_client_that_closes_is_answered() {
     };
     socket.0.send(Message::Close(Some(frame))).await.expect("sent");
     assert_eq!(socket.hear().await, Heard::Closed(1000, "bye".to_owned()));
+}
+
+#[tokio::test]
+async fn operations_belong_to_the_trace_of_their_socket_unless_they_name_their_own() {
+    let server = Server::start().await;
+    let mut socket = Socket::open(&server).await;
+    let init = json!({ "type": "connection_init", "payload": { "traceparent": TRACE } });
+    socket.say(init).await;
+    assert_eq!(socket.hear_json().await["type"], "connection_ack");
+    let own = TRACE.replace("b7ad6b7169203331", "00f067aa0ba902b7");
+    for (extensions, expected) in
+        [(json!(null), TRACE), (json!({ "traceparent": own }), own.as_str())]
+    {
+        let payload = json!({ "query": "{ trace }", "extensions": extensions });
+        socket.say(json!({ "id": "a", "type": "subscribe", "payload": payload })).await;
+        assert_eq!(socket.hear_json().await["payload"]["data"]["trace"], expected);
+        assert_eq!(socket.hear_json().await["type"], "complete");
+    }
 }
