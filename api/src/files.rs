@@ -11,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use commands::{Order, derive_id};
+use commands::{CommandError, Order, derive_id};
 use domain::Caller;
 use domain::candidate::Candidate;
+use domain::file_kind::FileKind;
 use domain::ids::{CandidateId, ResumeId};
 use domain::permission::{self, Action, Relation};
 use domain::personal::Subject;
@@ -28,7 +29,7 @@ use crate::error::ApiError;
 use crate::inputs;
 use crate::payload::token;
 use crate::scope::view;
-use crate::transport::{RequestId, bearer_of};
+use crate::transport::{RequestId, TraceParent, bearer_of};
 
 /// What a form may have beside the file itself.
 const FORM_BYTES: usize = 64 * 1024;
@@ -60,7 +61,8 @@ async fn upload(
         })?;
         let reading = tokio::time::timeout(PATIENCE, Form::read(form)).await;
         let form = reading.map_err(|_| ApiError::invalid("file", "did not arrive in time"))??;
-        store(&state, &caller, form).await
+        let trace_parent = TraceParent::from_headers(&headers).map(|trace| trace.to_string());
+        store(&state, &caller, form, trace_parent).await
     };
     let response = match uploaded.await {
         Ok(answer) => (StatusCode::CREATED, Json(answer)).into_response(),
@@ -165,7 +167,17 @@ fn too_large() -> ApiError {
     ApiError::new("RESUME_TOO_LARGE", format!("a file has at most {mib} MiB"))
 }
 
-async fn store(state: &ApiState, caller: &Caller, form: Form) -> Result<Value, ApiError> {
+fn unsupported() -> ApiError {
+    let why = "a résumé is a PDF, a DOCX or a plain text; a DOC is kept, but not read";
+    ApiError::new("RESUME_UNSUPPORTED_KIND", why)
+}
+
+async fn store(
+    state: &ApiState,
+    caller: &Caller,
+    form: Form,
+    trace_parent: Option<String>,
+) -> Result<Value, ApiError> {
     let Form { command_id, candidate, name, bytes } = form;
     // Sealing and storing come before the bus, so that the right is asked for here, too.
     if !permission::allows(caller, Action::WriteCandidate, Relation::default()) {
@@ -175,28 +187,42 @@ async fn store(state: &ApiState, caller: &Caller, form: Form) -> Result<Value, A
     if size_bytes > MAX_FILE_BYTES {
         return Err(too_large());
     }
-    let media_type = sniff(&bytes)?;
-    let known = state.bus.state::<Candidate>(caller.company, candidate.0).await?;
-    if !known.is_some_and(|candidate| candidate.is_active()) {
-        return Err(ApiError::not_found("CAND_001"));
+    if bytes.is_empty() {
+        return Err(ApiError::invalid("file", "is empty"));
     }
+    let media_type = FileKind::of(&bytes).ok_or_else(unsupported)?.media_type();
     let resume = ResumeId(derive_id(caller, command_id, "resume", 0));
-    // A repeat stores nothing: sealed bytes differ each time, and the bus answers by the clear ones.
+    // A repeat stores nothing, whatever became of the candidate: sealed bytes differ each time, and
+    // the bus answers by the clear ones.
     let hash = match state.bus.state::<Resume>(caller.company, resume.0).await? {
-        Some(_) => String::new(),
-        None => state.files.put(caller.company, Subject::Candidate(candidate), &bytes).await?,
+        Some(_) => None,
+        None => {
+            let known = state.bus.state::<Candidate>(caller.company, candidate.0).await?;
+            if !known.is_some_and(|candidate| candidate.is_active()) {
+                return Err(ApiError::not_found("CAND_001"));
+            }
+            let put = state.files.put(caller.company, Subject::Candidate(candidate), &bytes);
+            Some(put.await?)
+        }
     };
     let upload = Command::Upload {
         candidate_id: candidate,
-        hash,
+        hash: hash.clone().unwrap_or_default(),
         name: name.clone(),
         size_bytes,
         media_type: media_type.to_owned(),
     };
     let fields = json!({ "candidateId": candidate.to_string(), "fileName": name });
     let input = [b"uploadResume\0", fields.to_string().as_bytes(), b"\0", &bytes].concat();
-    let order = Order::of_client(command_id, input);
-    let receipt = state.bus.execute::<Resume>(caller, resume.0, upload, order).await?;
+    let mut order = Order::of_client(command_id, input);
+    order.trace_parent = trace_parent;
+    let done = state.bus.execute::<Resume>(caller, resume.0, upload, order).await;
+    if let Some(hash) = hash
+        && !matches!(done, Err(CommandError::OutcomeUnknown))
+    {
+        drop_unless_recorded(state, caller, resume, &hash).await;
+    }
+    let receipt = done?;
     Ok(json!({
         "resumeId": resume.to_string(),
         "candidateId": candidate.to_string(),
@@ -208,24 +234,18 @@ async fn store(state: &ApiState, caller: &Caller, form: Form) -> Result<Value, A
     }))
 }
 
-/// The media type by the file's first bytes; what it says of itself decides nothing.
-fn sniff(bytes: &[u8]) -> Result<&'static str, ApiError> {
-    const OLD_OFFICE: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
-    let head = &bytes[..bytes.len().min(1024)];
-    let is_utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    if bytes.is_empty() {
-        Err(ApiError::invalid("file", "is empty"))
-    } else if head.windows(5).any(|window| window == b"%PDF-") {
-        Ok("application/pdf")
-    } else if head.starts_with(b"PK\x03\x04") {
-        Ok("application/vnd.openxmlformats-officedocument.wordprocessingml.document")
-    } else if head.starts_with(&OLD_OFFICE) {
-        Ok("application/msword")
-    } else if is_utf_16 || !head.iter().any(|byte| *byte < 0x09) {
-        Ok("text/plain")
-    } else {
-        let why = "a résumé is a PDF, a DOCX or a plain text; a DOC is kept, but not read";
-        Err(ApiError::new("RESUME_UNSUPPORTED_KIND", why))
+/// Takes away the sealed file of an upload that was refused, or that another one of the same command
+/// was faster than.
+async fn drop_unless_recorded(state: &ApiState, caller: &Caller, resume: ResumeId, hash: &str) {
+    let dropped = async {
+        let known = state.bus.state::<Resume>(caller.company, resume.0).await?;
+        if known.as_ref().and_then(Resume::file_hash) != Some(hash) {
+            state.files.remove(caller.company, hash).await?;
+        }
+        Ok::<(), ApiError>(())
+    };
+    if let Err(error) = dropped.await {
+        tracing::warn!(error.code = error.code(), "a sealed file that nobody names may be left");
     }
 }
 
@@ -284,16 +304,6 @@ fn finish(mut response: Response, request_id: &RequestId) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_is_what_its_bytes_say() {
-        assert_eq!(sniff(b"%PDF-1.7").ok(), Some("application/pdf"));
-        assert_eq!(sniff("Ada Lovelace\r\n".as_bytes()).ok(), Some("text/plain"));
-        assert_eq!(sniff(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1").ok(), Some("application/msword"));
-        let refused = sniff(b"\x7fELF\x02\x01\x01\x00").expect_err("a program");
-        assert_eq!((refused.code(), refused.status()), ("RESUME_UNSUPPORTED_KIND", 422));
-        assert_eq!(sniff(b"").expect_err("empty").code(), "VALIDATION_FAILED");
-    }
 
     #[test]
     fn a_file_name_cannot_break_out_of_its_header() {

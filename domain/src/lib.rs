@@ -9,6 +9,7 @@ pub mod caller;
 pub mod claims;
 pub mod event;
 pub mod facts;
+pub mod file_kind;
 pub mod permission;
 
 pub mod account;

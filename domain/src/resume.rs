@@ -164,6 +164,7 @@ enum Progress {
 #[derive(Clone, Debug, Default)]
 pub struct Resume {
     of: Option<CandidateId>,
+    file_hash: String,
     progress: Progress,
 }
 
@@ -172,6 +173,12 @@ impl Resume {
     #[must_use]
     pub fn candidate(&self) -> Option<CandidateId> {
         self.of
+    }
+
+    /// The hash by which its sealed file goes, once it was uploaded.
+    #[must_use]
+    pub fn file_hash(&self) -> Option<&str> {
+        self.of.map(|_| self.file_hash.as_str())
     }
 }
 
@@ -261,7 +268,10 @@ impl Aggregate for Resume {
 
     fn evolve(mut self, event: &Event, _: DateTime<Utc>) -> Self {
         match event {
-            Event::Uploaded { candidate_id, .. } => self.of = Some(*candidate_id),
+            Event::Uploaded { candidate_id, file } => {
+                self.of = Some(*candidate_id);
+                self.file_hash.clone_from(&file.hash);
+            }
             Event::TextExtracted { .. } => self.progress = Progress::HasText,
             Event::Parsed { .. } => self.progress = Progress::Parsed,
             Event::ParsingFailed { .. } => self.progress = Progress::Failed,

@@ -58,6 +58,17 @@ impl Files {
         Ok(hash)
     }
 
+    /// Takes a file away that nothing names; one that is not there is as good.
+    ///
+    /// # Errors
+    /// [`FileError::Unavailable`].
+    pub async fn remove(&self, company: CompanyId, hash: &str) -> Result<(), FileError> {
+        match self.store.delete(&path(company, hash)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
     /// Reads and opens a file.
     ///
     /// # Errors

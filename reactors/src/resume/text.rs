@@ -13,6 +13,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::file_kind::FileKind;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -50,36 +51,11 @@ impl Default for Limits {
     }
 }
 
-/// The kinds of file that are known by their bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// PDF.
-    Pdf,
-    /// Word since 2007.
-    Docx,
-    /// Word before 2007: kept and shown, but not read.
-    Doc,
-    /// Plain text.
-    Txt,
-}
-
-impl Kind {
-    /// The media type.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Self::Pdf => "application/pdf",
-            Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-            Self::Doc => "application/msword",
-            Self::Txt => "text/plain",
-        }
-    }
-}
-
 /// A résumé's text. Personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Extracted {
     /// What kind of file it was.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// Lines without trailing space, single spaces, at most one blank line in a row.
     pub text: String,
     /// Whether the text was longer than allowed and was cut.
@@ -203,7 +179,7 @@ impl TextReader {
             let slot = slot.map_err(|_| Unreadable::TookTooLong)?;
             if let Some(program) = &self.program
                 && bytes.len() <= limits.file_bytes
-                && sniff(&bytes)? == Kind::Pdf
+                && kind(&bytes)? == FileKind::Pdf
             {
                 return in_child(program, bytes).await;
             }
@@ -244,7 +220,9 @@ async fn in_child(program: &Path, bytes: Vec<u8>) -> Result<Extracted, Unreadabl
     let ((), output) = tokio::join!(feed, child.wait_with_output());
     let output = output.map_err(|_| Unreadable::Damaged)?;
     match serde_json::from_slice(&output.stdout) {
-        Ok(Said::Read { text, truncated }) => Ok(Extracted { kind: Kind::Pdf, text, truncated }),
+        Ok(Said::Read { text, truncated }) => {
+            Ok(Extracted { kind: FileKind::Pdf, text, truncated })
+        }
         Ok(Said::Unreadable(code)) => Err(Unreadable::of_code(&code)),
         // It died: out of memory, out of stack.
         Err(_) => Err(Unreadable::Damaged),
@@ -278,12 +256,12 @@ pub fn extract(bytes: &[u8], limits: &Limits) -> Result<Extracted, Unreadable> {
     if bytes.len() > limits.file_bytes {
         return Err(Unreadable::TooLarge);
     }
-    let kind = sniff(bytes)?;
+    let kind = kind(bytes)?;
     let raw = match kind {
-        Kind::Pdf => caught(|| pdf::read(bytes, limits))?,
-        Kind::Docx => caught(|| docx::read(bytes, limits))?,
-        Kind::Txt => decode(bytes),
-        Kind::Doc => return Err(Unreadable::OldWord),
+        FileKind::Pdf => caught(|| pdf::read(bytes, limits))?,
+        FileKind::Docx => caught(|| docx::read(bytes, limits))?,
+        FileKind::Txt => decode(bytes),
+        FileKind::Doc => return Err(Unreadable::OldWord),
     };
     let (text, truncated) = normalised(&raw, limits.text_chars);
     if !text.chars().any(char::is_alphanumeric) {
@@ -292,40 +270,11 @@ pub fn extract(bytes: &[u8], limits: &Limits) -> Result<Extracted, Unreadable> {
     Ok(Extracted { kind, text, truncated })
 }
 
-/// The kind of a file by its first bytes.
-///
-/// # Errors
-/// [`Unreadable::NoText`] if it is empty, [`Unreadable::UnsupportedKind`] if it is something else.
-pub fn sniff(bytes: &[u8]) -> Result<Kind, Unreadable> {
-    const OLD_OFFICE: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
-    let head = &bytes[..bytes.len().min(1024)];
+fn kind(bytes: &[u8]) -> Result<FileKind, Unreadable> {
     if bytes.is_empty() {
         return Err(Unreadable::NoText);
     }
-    // Readers of PDF accept some bytes before the header, so files have them.
-    if head.windows(5).any(|w| w == b"%PDF-") {
-        return Ok(Kind::Pdf);
-    }
-    if head.starts_with(b"PK\x03\x04") {
-        return Ok(Kind::Docx);
-    }
-    if head.starts_with(&OLD_OFFICE) {
-        return Ok(Kind::Doc);
-    }
-    if is_text(bytes) { Ok(Kind::Txt) } else { Err(Unreadable::UnsupportedKind) }
-}
-
-/// Text has a byte order mark, or no control characters but those of lines.
-fn is_text(bytes: &[u8]) -> bool {
-    let control = |b: &u8| (*b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r' | 0x0c)) || *b == 0x7f;
-    let known_starts: [&[u8]; 6] =
-        [b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"{\\rtf", b"Rar!", b"\x1f\x8b"];
-    if known_starts.iter().any(|start| bytes.starts_with(start)) {
-        return false;
-    }
-    bytes.starts_with(&[0xff, 0xfe])
-        || bytes.starts_with(&[0xfe, 0xff])
-        || !bytes.iter().any(control)
+    FileKind::of(bytes).ok_or(Unreadable::UnsupportedKind)
 }
 
 /// UTF-8 or UTF-16 by its mark, else UTF-8 if valid, else Windows-1252, which is never invalid.
