@@ -10,7 +10,8 @@ use domain::ids::InterviewId;
 use domain::permission::{self, Action, Relation};
 use domain::{Aggregate, Event, interview, observation, verdict};
 use futures::stream::BoxStream;
-use projections::{Position, Recorded, Token};
+use projections::live::Topic;
+use projections::{Recorded, Token};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -22,17 +23,22 @@ use crate::scope::{is_guest, reachable};
 /// Longest life of a right that was taken away while a stream runs.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Where a subscription goes on: a cursor is the consistency token of an event, so that one kind of
-/// token serves mutations, queries and subscriptions alike.
+/// Where a subscription to `topic` goes on: a cursor is the consistency token of an event, so that one
+/// kind of token serves mutations, queries and subscriptions alike.
 ///
 /// # Errors
-/// `CURSOR_INVALID` for what is no token of the caller's company.
-pub fn position(after: Option<&str>, caller: &Caller) -> Result<Option<Position>, ApiError> {
+/// `CURSOR_INVALID` for what is no token of an event of the topic.
+pub fn place(after: Option<&str>, topic: &Topic) -> Result<Option<Token>, ApiError> {
     let Some(after) = after else { return Ok(None) };
     let token: Option<Token> = after.parse().ok();
-    let token = token.filter(|token| token.stream.company == caller.company);
-    let invalid = || ApiError::new("CURSOR_INVALID", "the cursor is not one of a subscription");
-    Ok(Some(token.ok_or_else(invalid)?.position))
+    let token = token.filter(|token| topic.covers(&token.stream));
+    Ok(Some(token.ok_or_else(foreign_cursor)?))
+}
+
+/// A cursor that is not one of what is subscribed to.
+#[must_use]
+pub fn foreign_cursor() -> ApiError {
+    ApiError::new("CURSOR_INVALID", "the cursor is not one of this subscription")
 }
 
 /// The cursor of an event.

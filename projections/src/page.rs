@@ -70,11 +70,13 @@ pub struct PageRequest {
     after: Option<String>,
     before: Option<String>,
     order: Option<Order>,
+    of: Option<Uuid>,
 }
 
 impl Default for PageRequest {
     fn default() -> Self {
-        Self { size: DEFAULT_SIZE, end: End::First, after: None, before: None, order: None }
+        let (after, before, order, of) = (None, None, None, None);
+        Self { size: DEFAULT_SIZE, end: End::First, after, before, order, of }
     }
 }
 
@@ -96,7 +98,14 @@ impl PageRequest {
             (None, Some(last)) => (last, End::Last),
         };
         let size = u16::try_from(size).ok().filter(|size| (1..=MAX_SIZE).contains(size));
-        Ok(Self { size: size.ok_or(PageError::SizeInvalid)?, end, after, before, order: None })
+        let size = size.ok_or(PageError::SizeInvalid)?;
+        Ok(Self { size, end, after, before, ..Self::default() })
+    }
+
+    /// The same page of the list of what belongs to this one: its cursors are good for no other.
+    #[must_use]
+    pub(crate) fn within(self, of: Uuid) -> Self {
+        Self { of: Some(of), ..self }
     }
 
     /// The same page of the list in another order than its usual one.
@@ -153,44 +162,55 @@ pub(crate) struct List {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    sort: i64,
-    id: Uuid,
+pub(crate) struct Place {
+    pub(crate) sort: i64,
+    pub(crate) id: Uuid,
+}
+
+/// What a cursor is good for, beside the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub(crate) company: CompanyId,
+    pub(crate) order: Order,
+    /// What the items belong to, where the list is one of such.
+    pub(crate) of: Option<Uuid>,
 }
 
 const CURSOR_VERSION: u8 = 1;
 
 impl List {
-    /// Eight bytes that tell the list, order and company of a cursor, and find damage.
-    fn seal(&self, company: CompanyId, order: Order, place: Place) -> [u8; 8] {
-        let order = match order {
-            Order::Ascending => 0,
-            Order::Descending => 1,
+    /// Eight bytes that tell the list and what else a cursor is bound to, and find damage.
+    fn seal(&self, bound: Bound, place: Place) -> [u8; 8] {
+        let order = match bound.order {
+            Order::Ascending => [0, 0],
+            Order::Descending => [0, 1],
         };
-        let parts: [&[u8]; 5] = [
+        let sort = place.sort.to_be_bytes();
+        let mut parts: Vec<&[u8]> = vec![
             self.name.as_bytes(),
-            &[0, order],
-            company.0.as_bytes(),
-            &place.sort.to_be_bytes(),
+            &order,
+            bound.company.0.as_bytes(),
+            &sort,
             place.id.as_bytes(),
         ];
+        parts.extend(bound.of.as_ref().map(|of| &of.as_bytes()[..]));
         checksum(&parts)
     }
 
-    fn cursor(&self, company: CompanyId, order: Order, place: Place) -> String {
-        let seal = self.seal(company, order, place);
+    pub(crate) fn cursor(&self, bound: Bound, place: Place) -> String {
+        let seal = self.seal(bound, place);
         let sort = place.sort.to_be_bytes();
         BASE64.encode([&[CURSOR_VERSION], &sort[..], place.id.as_bytes(), &seal].concat())
     }
 
-    fn place(&self, company: CompanyId, order: Order, cursor: &str) -> Result<Place, PageError> {
+    pub(crate) fn place(&self, bound: Bound, cursor: &str) -> Result<Place, PageError> {
         let read = || {
             let bytes = BASE64.decode(cursor).ok()?;
             let (version, rest) = bytes.split_first()?;
             let (sort, rest) = rest.split_first_chunk::<8>()?;
             let (id, seal) = rest.split_first_chunk::<16>()?;
             let place = Place { sort: i64::from_be_bytes(*sort), id: Uuid::from_bytes(*id) };
-            let whole = *version == CURSOR_VERSION && seal == self.seal(company, order, place);
+            let whole = *version == CURSOR_VERSION && seal == self.seal(bound, place);
             (whole && (self.kind == SortKind::Number || time(place.sort).is_some()))
                 .then_some(place)
         };
@@ -214,8 +234,7 @@ impl List {
     fn edge<R: DeserializeOwned + Send + Unpin + 'static>(
         &self,
         row: &PgRow,
-        company: CompanyId,
-        order: Order,
+        bound: Bound,
     ) -> sqlx::Result<Edge<R>> {
         let sort = match self.kind {
             SortKind::Time => row.try_get::<DateTime<Utc>, _>("sort")?.timestamp_micros(),
@@ -223,7 +242,7 @@ impl List {
         };
         let place = Place { sort, id: row.try_get("id")? };
         let Json(node) = row.try_get("row")?;
-        Ok(Edge { cursor: self.cursor(company, order, place), node })
+        Ok(Edge { cursor: self.cursor(bound, place), node })
     }
 }
 
@@ -256,8 +275,9 @@ pub(crate) async fn page<R: DeserializeOwned + Send + Unpin + 'static>(
     restrict: impl Fn(&mut Sql),
 ) -> Result<Page<R>, QueryError> {
     let order = request.order.unwrap_or(list.order);
+    let bound = Bound { company, order, of: request.of };
     let place = |cursor: &Option<String>| {
-        cursor.as_deref().map(|cursor| list.place(company, order, cursor)).transpose()
+        cursor.as_deref().map(|cursor| list.place(bound, cursor)).transpose()
     };
     let (after, before) = (place(&request.after)?, place(&request.before)?);
     let (behind, ahead) = match order {
@@ -284,7 +304,7 @@ pub(crate) async fn page<R: DeserializeOwned + Send + Unpin + 'static>(
     let mut found = sql.build().fetch_all(&reads.pool).await?;
     let more = found.len() > usize::from(request.size);
     found.truncate(usize::from(request.size));
-    let edges = found.iter().map(|row| list.edge(row, company, order));
+    let edges = found.iter().map(|row| list.edge(row, bound));
     let mut edges = edges.collect::<sqlx::Result<Vec<_>>>()?;
     // Whoever came from a cursor came from an item on its other side.
     let (has_next, has_previous) = match request.end {

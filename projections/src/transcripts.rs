@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::model::Model;
-use crate::page::{self, List, Order, Page, PageRequest, SortKind};
+use crate::page::{self, Bound, List, Order, Page, PageError, PageRequest, Place, SortKind};
 use crate::projector::{Keys, Projector};
 use crate::query::{QueryError, Reads, Sql, View};
 use crate::scope;
@@ -320,7 +320,32 @@ pub async fn list(
     request: &PageRequest,
 ) -> Result<Page<Row>, QueryError> {
     let restrict = |sql: &mut Sql| restrict(sql, view, interview_id);
-    page::page(reads, &LIST, view.company, request, restrict).await
+    let request = request.clone().within(interview_id.0);
+    page::page(reads, &LIST, view.company, &request, restrict).await
+}
+
+/// The cursor of a turn, as [`list`] gives it.
+#[must_use]
+pub fn cursor(row: &Row) -> String {
+    let place = Place { sort: row.sequence.into(), id: row.turn_id };
+    LIST.cursor(bound(row.company_id, row.interview_id), place)
+}
+
+/// The place in the conversation that a cursor of this interview's turns names.
+///
+/// # Errors
+/// [`PageError::CursorInvalid`].
+pub fn sequence(
+    company_id: CompanyId,
+    interview_id: InterviewId,
+    cursor: &str,
+) -> Result<u32, PageError> {
+    let place = LIST.place(bound(company_id, interview_id), cursor)?;
+    u32::try_from(place.sort).map_err(|_| PageError::CursorInvalid)
+}
+
+fn bound(company: CompanyId, InterviewId(of): InterviewId) -> Bound {
+    Bound { company, order: LIST.order, of: Some(of) }
 }
 
 /// How many turns an interview has, if the view shows it.

@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use projections::live::{LiveError, Topic};
 use projections::projector::Projector;
-use projections::{Position, Reads, Recorded, StreamId, Version, as_of};
+use projections::{Reads, Recorded, StreamId, Token, Version, as_of};
 use projections::{interviews, observations, verdicts};
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ use crate::candidate::Provenance;
 use crate::error::ApiError;
 use crate::inputs::id;
 use crate::job::{Difficulty, QuestionType};
-use crate::live::{Gate, Watch, audience, cursor, position, token};
+use crate::live::{Gate, Watch, audience, cursor, foreign_cursor, place, token};
 use crate::observation::Insight;
 use crate::payload::shown;
 use crate::scope::{Scoped, Written, is_guest};
@@ -493,7 +493,8 @@ impl InsightEvent {
 type Tail = BoxStream<'static, Result<Arc<Recorded>, LiveError>>;
 
 /// The events of `topic` after a cursor; without one from the beginning.
-async fn tail(state: &ApiState, topic: Topic, after: Position) -> Result<Tail, ApiError> {
+async fn tail(state: &ApiState, topic: Topic, after: Option<Token>) -> Result<Tail, ApiError> {
+    let after = after.map(|token| token.position).unwrap_or_default();
     Ok(state.live.subscribe(topic, after).await?.boxed())
 }
 
@@ -707,11 +708,7 @@ impl Decision {
             (None, Event::Verdict(domain::verdict::Event::Opened { record })) => {
                 record.interview_id == self.interview
             }
-            (None, _) => {
-                let verdict = self.watch.gate().read::<VerdictAggregate>(id).await?;
-                let record = verdict.as_ref().and_then(VerdictAggregate::record);
-                record.is_some_and(|record| record.interview_id == self.interview)
-            }
+            (None, _) => is_verdict_on(self.interview, self.watch.gate(), id).await?,
         };
         self.known.insert(id, is_ours);
         if !is_ours {
@@ -723,6 +720,17 @@ impl Decision {
         }
         Ok(row.map(|row| VerdictEvent { recorded, row }))
     }
+}
+
+/// Whether a verdict is on this interview, by the log itself.
+async fn is_verdict_on(
+    interview: InterviewId,
+    gate: &Gate,
+    verdict: Uuid,
+) -> Result<bool, ApiError> {
+    let verdict = gate.read::<VerdictAggregate>(verdict).await?;
+    let record = verdict.as_ref().and_then(VerdictAggregate::record);
+    Ok(record.is_some_and(|record| record.interview_id == interview))
 }
 
 struct Noticed {
@@ -779,9 +787,9 @@ impl LiveSubscription {
     {
         let interview = id("interviewId", &interview_id)?;
         let (state, caller) = (ctx.state()?, ctx.caller()?);
-        let after = position(after.as_deref(), &caller)?.unwrap_or_default();
-        let watch = watch(ctx, interview, Action::ReadInterview).await?;
         let topic = Topic::Stream(stream(caller.company, interview));
+        let after = place(after.as_deref(), &topic)?;
+        let watch = watch(ctx, interview, Action::ReadInterview).await?;
         let tail = tail(state, topic, after).await?;
         let conversation = Conversation { watch, rows: Folded::new(state) };
         let told = Arc::clone(&ctx.loaders()?.written);
@@ -802,8 +810,8 @@ impl LiveSubscription {
             return Err(ApiError::forbidden().into());
         }
         let topic = Topic::Company { company: caller.company, aggregates: vec!["interview"] };
-        let tail = match position(after.as_deref(), &caller)? {
-            Some(after) => tail(state, topic, after).await?,
+        let tail = match place(after.as_deref(), &topic)? {
+            after @ Some(_) => tail(state, topic, after).await?,
             None => state.live.follow(topic).await.map_err(ApiError::from)?.boxed(),
         };
         let board = Board { gate: Gate::new(state, ctx.session()?)?, rows: Folded::new(state) };
@@ -823,7 +831,6 @@ impl LiveSubscription {
     {
         let interview = id("interviewId", &interview_id)?;
         let (state, caller) = (ctx.state()?, ctx.caller()?);
-        let after = position(after.as_deref(), &caller)?.unwrap_or_default();
         let watch = watch(ctx, interview, Action::ReadVerdict).await?;
         let verdict = ctx.loaders()?.verdicts_of.load_one(interview).await?;
         let topic = match verdict.map(|verdict| verdict.verdict_id) {
@@ -831,6 +838,12 @@ impl LiveSubscription {
             // It is not open yet, or the read model does not know: its first event tells.
             None => Topic::Company { company: caller.company, aggregates: vec!["verdict"] },
         };
+        let after = place(after.as_deref(), &topic)?;
+        if let Some(Token { stream, .. }) = &after
+            && !is_verdict_on(interview, watch.gate(), stream.id).await?
+        {
+            return Err(foreign_cursor().into());
+        }
         let tail = tail(state, topic, after).await?;
         let rows = Folded::new(state);
         let decision = Decision { watch, interview, rows, known: HashMap::new() };
@@ -850,9 +863,9 @@ impl LiveSubscription {
     {
         let interview: InterviewId = id("interviewId", &interview_id)?;
         let (state, caller) = (ctx.state()?, ctx.caller()?);
-        let after = position(after.as_deref(), &caller)?.unwrap_or_default();
-        let watch = watch(ctx, interview, Action::ReadObservations).await?;
         let topic = Topic::Stream(StreamId::new(caller.company, "observation", interview.0));
+        let after = place(after.as_deref(), &topic)?;
+        let watch = watch(ctx, interview, Action::ReadObservations).await?;
         let tail = tail(state, topic, after).await?;
         let told = Arc::clone(&ctx.loaders()?.written);
         Ok(items(tail, told, Noticed { watch }))

@@ -618,7 +618,7 @@ impl Interview {
         if let Some((version, _, _)) = self.past {
             let turns = self.past_turns(ctx, version).await?;
             let total = turns.len() as u64;
-            let slice = slice(turns, first, after, last, before)?;
+            let slice = slice(&self.row, turns, first, after, last, before)?;
             return Ok(TurnConnection::of(slice, total, Turn));
         }
         let view = ctx.view(Action::ReadInterview)?;
@@ -670,8 +670,9 @@ impl Interview {
     }
 }
 
-/// A page of turns that stand in memory; their cursor is their place in the conversation.
+/// A page of turns that stand in memory, with the cursors that they have otherwise.
 fn slice(
+    of: &interviews::Row,
     turns: Vec<transcripts::Row>,
     first: Option<i32>,
     after: Option<String>,
@@ -679,15 +680,15 @@ fn slice(
     before: Option<String>,
 ) -> Result<Page<transcripts::Row>, ApiError> {
     let place = |cursor: Option<String>| -> Result<Option<u32>, ApiError> {
-        let wrong = |_| ApiError::from(projections::page::PageError::CursorInvalid);
-        cursor.map(|cursor| cursor.parse().map_err(wrong)).transpose()
+        let read = |cursor: String| transcripts::sequence(of.company_id, of.interview_id, &cursor);
+        Ok(cursor.map(read).transpose()?)
     };
     let (after, before) = (place(after)?, place(before)?);
     let mut edges: Vec<Edge<transcripts::Row>> = turns
         .into_iter()
         .filter(|turn| after.is_none_or(|after| turn.sequence > after))
         .filter(|turn| before.is_none_or(|before| turn.sequence < before))
-        .map(|node| Edge { cursor: node.sequence.to_string(), node })
+        .map(|node| Edge { cursor: transcripts::cursor(&node), node })
         .collect();
     let size = |n: Option<i32>| n.and_then(|n| usize::try_from(n).ok());
     let wanted = size(last).or(size(first)).unwrap_or(usize::from(projections::page::DEFAULT_SIZE));

@@ -124,6 +124,28 @@ async fn a_cursor_that_is_not_of_the_list_is_refused() {
     assert!(candidates::list(reads, &view, &filter, &first(2, Some(good))).await.is_ok());
 }
 
+#[tokio::test]
+async fn a_cursor_of_another_interviews_turns_is_refused() {
+    let database = Database::create().await;
+    let world = many_candidates(&database).await;
+    let (reads, view) = (&database.reads, world.all());
+    let found = interviews::list(reads, &view, &Default::default(), &first(2, None)).await;
+    let found: Vec<_> = found.expect("a page").edges.into_iter().map(|e| e.node).collect();
+    let turns = async |of: usize, after| {
+        transcripts::list(reads, &view, found[of].interview_id, &first(1, after)).await
+    };
+    let page = turns(0, None).await.expect("a page");
+    let edge = page.edges.first().expect("a turn");
+    assert!(turns(0, Some(edge.cursor.clone())).await.is_ok());
+    let refused = turns(1, Some(edge.cursor.clone())).await.map(|_| ());
+    assert_eq!(refused, Err(QueryError::Page(PageError::CursorInvalid)));
+    // Turns of the past go by the same cursors.
+    assert_eq!(transcripts::cursor(&edge.node), edge.cursor);
+    let place =
+        |n: usize| transcripts::sequence(found[n].company_id, found[n].interview_id, &edge.cursor);
+    assert_eq!((place(0), place(1)), (Ok(edge.node.sequence), Err(PageError::CursorInvalid)));
+}
+
 #[test]
 fn a_page_of_impossible_size_is_refused() {
     for size in [0, -1, 101, i64::MAX, i64::MIN] {

@@ -210,5 +210,33 @@ async fn cursors_that_were_not_given_are_refused() {
             other => panic!("{after}: {other:?}"),
         }
     }
+    // Well-formed ones of something else are no better.
+    let other = ours.schedule(&stage.job, "Noor").await;
+    let noted = json!({ "interviewId": other.id, "text": "Calm." });
+    let noted = ours.interviewer.carry_out("addInterviewNote", noted, "version").await;
+    let job = hr.carry_out("closeJob", json!({ "jobId": stage.job }), "version").await;
+    let of_interview = |field: &str| {
+        format!(
+            "subscription($id: ID!, $after: String) {{
+            {field}(interviewId: $id, after: $after) {{ cursor }} }}"
+        )
+    };
+    let board = "subscription($after: String) { liveBoard(after: $after) { cursor } }";
+    for (document, after) in [
+        (of_interview("interviewEvents"), &noted),
+        (of_interview("interviewEvents"), &job),
+        (of_interview("verdictEvents"), &noted),
+        (of_interview("interviewInsights"), &noted),
+        (board.to_owned(), &job),
+    ] {
+        let variables = json!({ "id": round.id, "after": after["cursor"] });
+        let socket = Socket::subscribe(hr, &document, variables).await;
+        match socket.expect("a connection").next().await {
+            Item::End(Some(refused)) => {
+                stage.refused(&document, &Err(refused), &["CURSOR_INVALID"]).await;
+            }
+            other => panic!("{document}: {other:?}"),
+        }
+    }
     stage.lived();
 }
