@@ -20,6 +20,7 @@ use crate::payload::{
     CompanyPayload, Done, InvitationPayload, MemberPayload, answer, entity, execute, order, shown,
     user_error,
 };
+use crate::permission::{Permission, permissions};
 use crate::scope::Scoped;
 
 /// A member's role: a named set of rights.
@@ -224,6 +225,7 @@ pub enum Viewer {
 pub struct MemberViewer {
     member: MemberId,
     roles: Vec<Role>,
+    permissions: Vec<Permission>,
     company: CompanyId,
     expires_at: DateTime<Utc>,
 }
@@ -241,9 +243,14 @@ impl MemberViewer {
         Ok(one(&ctx.loaders()?.members, Some(self.member)).await?.map(Member))
     }
 
-    /// What the person may do now.
+    /// The person's roles at present.
     async fn roles(&self) -> &[Role] {
         &self.roles
+    }
+
+    /// What the person may do at present, and how far each right reaches.
+    async fn permissions(&self) -> &[Permission] {
+        &self.permissions
     }
 
     /// Global id of the company, `comp_…`.
@@ -260,6 +267,7 @@ impl MemberViewer {
 /// The holder of an interview's access token, who reaches this one interview.
 pub struct GuestViewer {
     interview: InterviewId,
+    permissions: Vec<Permission>,
     expires_at: DateTime<Utc>,
 }
 
@@ -276,6 +284,11 @@ impl GuestViewer {
         Ok(one(&ctx.loaders()?.interviews, Some(self.interview)).await?.map(Interview::now))
     }
 
+    /// What the candidate may do at present, and how far each right reaches.
+    async fn permissions(&self) -> &[Permission] {
+        &self.permissions
+    }
+
     /// End of the access token, UTC: sockets and streams end with it.
     async fn expires_at(&self) -> DateTime<Utc> {
         self.expires_at
@@ -287,22 +300,27 @@ impl GuestViewer {
 pub struct OperatorViewer {
     /// Global id of the account, `acct_…`.
     id: ID,
+    /// What the person may do at present, and how far each right reaches.
+    permissions: Vec<Permission>,
     /// End of the access token, UTC: sockets and streams end with it.
     expires_at: DateTime<Utc>,
 }
 
 fn viewer(principal: &identity::Principal) -> Result<Viewer, ApiError> {
     let (caller, expires_at) = (&principal.caller, principal.expires_at);
+    let permissions = permissions(caller);
     match caller.actor {
         DomainActor::Member(member) => {
             let roles = caller.roles.iter().map(|role| Role::from(*role)).collect();
-            Ok(Viewer::Member(MemberViewer { member, roles, company: caller.company, expires_at }))
+            let company = caller.company;
+            Ok(Viewer::Member(MemberViewer { member, roles, permissions, company, expires_at }))
         }
         DomainActor::Guest { interview, .. } => {
-            Ok(Viewer::Guest(GuestViewer { interview, expires_at }))
+            Ok(Viewer::Guest(GuestViewer { interview, permissions, expires_at }))
         }
         DomainActor::Operator(account) => {
-            Ok(Viewer::Operator(OperatorViewer { id: account.to_string().into(), expires_at }))
+            let id = account.to_string().into();
+            Ok(Viewer::Operator(OperatorViewer { id, permissions, expires_at }))
         }
         DomainActor::System(_) | DomainActor::Ai(_) => Err(ApiError::forbidden()),
     }

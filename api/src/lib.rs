@@ -20,6 +20,7 @@ mod observation;
 mod operations;
 mod pagination;
 mod payload;
+mod permission;
 mod proof;
 mod scalars;
 pub mod schema;

@@ -243,9 +243,13 @@ impl Watch {
     /// Begins to watch an interview, for who may see at all what `base` is the right to.
     ///
     /// # Errors
-    /// `INT_001` where it is not there or out of the caller's reach.
+    /// `AUTH_003` for who has no such right to any interview; `INT_001` where it is not there or out of
+    /// the caller's reach.
     pub async fn begin(gate: Gate, id: InterviewId, base: Action) -> Result<Self, ApiError> {
         reachable(&gate.caller, id)?;
+        if permission::scope(&gate.caller, base).is_empty() {
+            return Err(ApiError::forbidden());
+        }
         let known = gate.read::<interview::Interview>(id.0).await?;
         let relation = known.map(|state| state.stands_to(&gate.caller));
         let seen = |relation: &Relation| permission::allows(&gate.caller, base, *relation);

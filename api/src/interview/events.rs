@@ -174,9 +174,9 @@ interview_events! {
         text: Option<String>,
         /// What it is about.
         question_type: QuestionType,
-        /// How hard it is.
-        difficulty: Difficulty,
-        /// Keys of the rubric dimensions that it measures.
+        /// How hard it is; null for candidates.
+        difficulty: Option<Difficulty>,
+        /// Keys of the rubric dimensions that it measures; empty for candidates.
         dimensions: Vec<String>,
         /// The job's question that it is, if one.
         job_question_id: Option<ID>,
@@ -309,8 +309,8 @@ fn typed(recorded: &Recorded, status: InterviewStatus, to_guest: bool) -> Option
                 question_id.to_string().into(),
                 text.get().map(str::to_owned),
                 question_type.into(),
-                difficulty.into(),
-                dimensions,
+                (!to_guest).then(|| difficulty.into()),
+                if to_guest { vec![] } else { dimensions },
                 job_question_id.map(|id| id.to_string().into()),
                 AskedBy(asked_by),
             ),

@@ -279,14 +279,16 @@ impl Turn {
         self.0.question_type.map(Into::into)
     }
 
-    /// How hard a question is; null for follow-ups and answers.
-    async fn difficulty(&self) -> Option<Difficulty> {
-        self.0.difficulty.map(Into::into)
+    /// How hard a question is; null for follow-ups, answers and candidates.
+    async fn difficulty(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Difficulty>> {
+        let hidden = is_guest(&*ctx.caller()?);
+        Ok(self.0.difficulty.filter(|_| !hidden).map(Into::into))
     }
 
-    /// Keys of the rubric dimensions that a question measures.
-    async fn dimensions(&self) -> &[String] {
-        &self.0.dimensions
+    /// Keys of the rubric dimensions that a question measures; empty for candidates.
+    async fn dimensions(&self, ctx: &Context<'_>) -> async_graphql::Result<&[String]> {
+        let hidden = is_guest(&*ctx.caller()?);
+        Ok(if hidden { &[] } else { &self.0.dimensions })
     }
 
     /// Who asked; null for answers.

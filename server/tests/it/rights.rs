@@ -104,3 +104,39 @@ async fn until_told(socket: &mut Socket, status: &str) -> Value {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_are_told_that_insights_are_none_of_theirs_and_what_they_may_do() {
+    let world = World::without_kafka().await;
+    let mut all = world.start("all");
+    let client = all.client().await;
+    let company = Company::found(&world, &client, "lights").await;
+    let job = company.open_job().await;
+    let round = company.schedule(&job, "Wilma").await;
+    let id = json!({ "id": round.id });
+    for field in ["interviewInsights", "verdictEvents"] {
+        let document =
+            format!("subscription($id: ID!) {{ {field}(interviewId: $id) {{ cursor }} }}");
+        assert_eq!(end(opened(&round.guest, &document, id.clone()).await).await, "AUTH_003");
+    }
+    let document = "{ viewer { ... on GuestViewer { permissions { right reaches } } } }";
+    let viewer = round.guest.query(document, json!({})).await;
+    let own = |right: &str| json!({ "right": right, "reaches": ["OWN"] });
+    let rights = ["TAKE_PART_AS_CANDIDATE", "CONDUCT_INTERVIEW", "READ_INTERVIEW"].map(own);
+    assert_eq!(viewer["viewer"]["permissions"], json!(rights));
+
+    // How hard a question is, and what it measures, is thought of the talk and no part of it.
+    round.begin(&company).await;
+    round.ask(&company.interviewer, "What about fog?").await;
+    world.until_projected().await;
+    let document = "query($id: ID!) { interview(id: $id) { transcript {
+        nodes { text difficulty dimensions } } } }";
+    let turn = "/interview/transcript/nodes/0";
+    let shown = company.hr.query(document, id.clone()).await;
+    let expected =
+        json!({ "text": "What about fog?", "difficulty": "STANDARD", "dimensions": ["watch"] });
+    assert_eq!(shown.pointer(turn), Some(&expected));
+    let shown = round.guest.query(document, id).await;
+    let expected = json!({ "text": "What about fog?", "difficulty": null, "dimensions": [] });
+    assert_eq!(shown.pointer(turn), Some(&expected));
+}
