@@ -3,10 +3,7 @@
 //! The page has a content security policy that lets it reach this server and nothing else. How the
 //! files are made is written in `api/assets/README.md`.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::LazyLock,
-};
+use std::sync::LazyLock;
 
 use axum::{
     Router,
@@ -15,6 +12,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+
+use crate::etag;
 
 const PAGE: &[u8] = include_bytes!("../assets/graphiql.html");
 const SCRIPT: &[u8] = include_bytes!("../assets/graphiql.js");
@@ -36,34 +35,27 @@ pub fn router() -> Router {
 }
 
 async fn page(headers: HeaderMap) -> Response {
-    static TAG: LazyLock<String> = LazyLock::new(|| tag(PAGE));
+    static TAG: LazyLock<String> = LazyLock::new(|| etag::of(PAGE));
     file(&headers, &TAG, "text/html; charset=utf-8", PAGE)
 }
 
 async fn script(headers: HeaderMap) -> Response {
-    static TAG: LazyLock<String> = LazyLock::new(|| tag(SCRIPT));
+    static TAG: LazyLock<String> = LazyLock::new(|| etag::of(SCRIPT));
     file(&headers, &TAG, "text/javascript; charset=utf-8", SCRIPT)
 }
 
 async fn style(headers: HeaderMap) -> Response {
-    static TAG: LazyLock<String> = LazyLock::new(|| tag(STYLE));
+    static TAG: LazyLock<String> = LazyLock::new(|| etag::of(STYLE));
     file(&headers, &TAG, "text/css; charset=utf-8", STYLE)
 }
 
 async fn licenses(headers: HeaderMap) -> Response {
-    static TAG: LazyLock<String> = LazyLock::new(|| tag(LICENSES));
+    static TAG: LazyLock<String> = LazyLock::new(|| etag::of(LICENSES));
     file(&headers, &TAG, "text/plain; charset=utf-8", LICENSES)
 }
 
-/// Names the content, so that a browser loads a file again only once it has changed.
-fn tag(content: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    format!("\"{:016x}\"", hasher.finish())
-}
-
 fn file(headers: &HeaderMap, tag: &str, media: &'static str, content: &'static [u8]) -> Response {
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag);
+    let known = etag::is_known(headers, tag);
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -73,8 +65,6 @@ fn file(headers: &HeaderMap, tag: &str, media: &'static str, content: &'static [
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if let Ok(tag) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, tag);
     }

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::ApiState;
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::etag;
 use crate::inputs;
 use crate::payload::token;
 use crate::scope::view;
@@ -85,7 +86,7 @@ async fn download(
         let row = resumes::get(&state.reads, &view, id).await?;
         let row = row.ok_or_else(|| ApiError::not_found("RESUME_NOT_FOUND"))?;
         let tag = format!("\"{}\"", row.file_hash);
-        if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str()) {
+        if etag::is_known(&headers, &tag) {
             return Ok(described(StatusCode::NOT_MODIFIED.into_response(), &row, &tag));
         }
         let bytes = state.files.get(caller.company, &row.file_hash).await?;
@@ -296,8 +297,6 @@ fn finish(mut response: Response, request_id: &RequestId) -> Response {
     if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
         headers.insert(RequestId::HEADER, id);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

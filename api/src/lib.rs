@@ -2,10 +2,12 @@
 //! nothing: rules are asked through the bus, reads through the read side, entry through identity.
 
 mod auth;
+pub mod browsers;
 mod candidate;
 mod company;
 mod dashboard;
 mod error;
+pub mod etag;
 pub mod explorer;
 mod files;
 pub mod health;
@@ -31,6 +33,8 @@ mod verdict;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
 use axum::{Json, Router, routing::get};
 use commands::{Bus, Files};
 use identity::Identity;
@@ -85,6 +89,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/.well-known/jwks.json", get(jwks).with_state(state))
 }
 
-async fn jwks(State(state): State<ApiState>) -> Json<serde_json::Value> {
-    Json(state.identity.jwks())
+async fn jwks(State(state): State<ApiState>) -> impl IntoResponse {
+    // So long may verifiers go on without asking again.
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(state.identity.jwks()))
 }

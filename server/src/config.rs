@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::Value;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// All settings. Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Config {
 pub struct Http {
     /// Address listened on.
     pub listen: SocketAddr,
+    /// Origins beside the own one whose pages may call the API, as a list or with commas.
+    #[serde(deserialize_with = "listed")]
+    pub cors_origins: Vec<String>,
 }
 
 /// The log and the read models.
@@ -243,7 +246,7 @@ impl Default for Config {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), cors_origins: vec![] }
     }
 }
 
@@ -351,6 +354,23 @@ fn is_of_endpoint(key: &str) -> bool {
     key.strip_prefix("ai.openai.")
         .and_then(of_endpoint)
         .is_some_and(|last| ["api_key", "base_url", "model"].contains(&last.as_str()))
+}
+
+/// Texts as a list, or in one text with commas between them.
+fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Listed {
+        List(Vec<String>),
+        Text(String),
+    }
+    Ok(match Listed::deserialize(deserializer)? {
+        Listed::List(texts) => texts,
+        Listed::Text(text) => {
+            let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+            texts.map(str::to_owned).collect()
+        }
+    })
 }
 
 /// A number, a truth value or a list where the text is one.

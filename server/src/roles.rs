@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use api::browsers;
 use eventlog::deadlines::{Deadlines, PostgresDeadlines};
 use eventlog::fail_point::FailPoint;
 use eventlog::kafka::lease::PgLeases;
@@ -59,6 +60,8 @@ impl Roles {
         let address = listener.local_addr()?;
         let router = edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks)
             .merge(published::serve::router(&self.parts.config.kafka)?);
+        let router = browsers::guarded(router, &self.parts.config.http.cors_origins)
+            .context("http.cors_origins")?;
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let served =

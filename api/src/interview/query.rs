@@ -129,7 +129,8 @@ impl InterviewQuery {
     }
 
     /// One interview; an unknown id is the error `INT_001`. `asOf` shows it as it stood, to those who
-    /// may replay histories; where there was nothing yet it is null.
+    /// may replay histories; where there was nothing yet it is null. Asked for by GET, a final point of
+    /// its history is answered with an `ETag`.
     async fn interview(
         &self,
         ctx: &Context<'_>,
@@ -155,7 +156,13 @@ impl InterviewQuery {
         let stream = stream(row.company_id, interview);
         let reads = &ctx.state()?.reads;
         let past = as_of::rows_as_of::<interviews::Interviews>(reads, &stream, point).await;
-        Ok(Interview::past(past.map_err(ApiError::from)?))
+        let past = past.map_err(ApiError::from)?;
+        if past.is_final {
+            // It may be kept, by nobody in between. It is asked for again each time, because rights
+            // end and persons are forgotten.
+            ctx.insert_http_header("cache-control", "private, no-cache");
+        }
+        Ok(Interview::past(past))
     }
 
     /// What a participant needs to come back after a lost connection.

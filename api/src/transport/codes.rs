@@ -33,6 +33,7 @@ impl Code {
     pub fn kind(&self) -> &'static str {
         let kind = match self.status {
             401 => Kind::InvalidToken,
+            403 => Kind::AccessDenied,
             429 => Kind::RateLimited,
             503 | 504 => Kind::Unavailable,
             500 => Kind::InternalError,
@@ -93,6 +94,9 @@ macro_rules! codes {
 }
 
 codes! {
+    ORIGIN_FORBIDDEN 403 Transport
+        "A page of another origin sent a change, and the settings do not name its origin."
+        "Let the operator add the page's origin to http.cors_origins."
     METHOD_NOT_ALLOWED 405 Transport
         "The HTTP method does not fit: a mutation over GET, or a method other than GET and POST."
         "Send the operation with POST."

@@ -23,6 +23,7 @@ use super::{
     request::Params,
     sse, ws,
 };
+use crate::etag;
 
 /// What of an oversized body is read and thrown away, so that a client that is still sending gets
 /// to read the refusal. Beyond it the connection is cut.
@@ -112,9 +113,8 @@ pub(super) async fn handle<E: Executor, A: Authenticate>(
 
     let headers = response.headers_mut();
     headers.insert(RequestId::HEADER, request_id.header_value());
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -193,12 +193,19 @@ async fn serve<E: Executor, A: Authenticate>(
             Ok(sse::serve(transport, prepared, &admission))
         }
         (OperationType::Query | OperationType::Mutation, Some(media)) => {
-            let answer = transport.run(prepared).await;
+            let mut answer = transport.run(prepared).await;
             let status = match media {
                 Media::Json if !is_failure(answer.status()) => 200,
                 Media::Json | Media::Response => answer.status(),
             };
-            Ok(respond(answer, status, media))
+            // What a resolver says of caching holds for what can be kept at all.
+            if !is_get || !answer.errors.is_empty() {
+                answer.headers.remove(header::CACHE_CONTROL);
+            }
+            Ok(match answer.headers.contains_key(header::CACHE_CONTROL) {
+                true => respond_once(answer, media, &parts.headers),
+                false => respond(answer, status, media),
+            })
         }
     }
 }
@@ -224,12 +231,35 @@ fn refuse(refusal: &Refusal, media: Media, request_id: &RequestId) -> Response {
     response
 }
 
+/// A refusal from before a request was looked at, in the form that all answers have.
+pub(crate) fn refused(refusal: &Refusal) -> Response {
+    let request_id = RequestId::fresh();
+    let mut response = refuse(refusal, Media::Json, &request_id);
+    response.headers_mut().insert(RequestId::HEADER, request_id.header_value());
+    response
+}
+
 fn respond(mut answer: Answer, status: u16, media: Media) -> Response {
     let mut response = Response::new(Body::from(answer.to_json()));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = std::mem::take(&mut answer.headers);
     response.headers_mut().insert(header::CONTENT_TYPE, media.content_type());
+    response
+}
+
+/// An answer that may be kept: who has it, by its tag, does not get it again.
+fn respond_once(answer: Answer, media: Media, asked: &HeaderMap) -> Response {
+    let content_type = media.content_type();
+    let tag = etag::of(&[content_type.as_bytes(), answer.to_json().as_bytes()].concat());
+    let mut response = respond(answer, 200, media);
+    if etag::is_known(asked, &tag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+    }
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
     response
 }
 

@@ -12,6 +12,8 @@ pub mod request;
 mod sse;
 mod ws;
 
+pub(crate) use self::http::refused;
+
 use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{

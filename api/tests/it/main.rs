@@ -1,5 +1,6 @@
 //! The transports over a real server, with a small schema of their own.
 
+mod browsers;
 mod limits;
 mod transport_http;
 mod transport_sse;
@@ -146,6 +147,17 @@ impl Query {
 
     async fn leaky(&self) -> async_graphql::Result<Option<i32>> {
         Err(Error::new("connection to db.internal:5432 refused"))
+    }
+
+    /// What was said long ago, and does not change any more; or fails to be found.
+    async fn past(&self, ctx: &Context<'_>, found: Option<bool>) -> async_graphql::Result<&str> {
+        ctx.insert_http_header("cache-control", "private, no-cache");
+        match found {
+            Some(false) => {
+                Err(Error::new("nothing").extend_with(|_, e| e.set("code", "NOT_FOUND")))
+            }
+            _ => Ok("said"),
+        }
     }
 
     async fn refused(&self) -> async_graphql::Result<Option<i32>> {

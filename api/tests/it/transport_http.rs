@@ -382,6 +382,38 @@ async fn a_request_belongs_to_the_trace_that_it_names() {
     assert_eq!(ask(&[TRACE, TRACE], json!(null)).await, Value::Null, "two are none");
 }
 
+#[tokio::test]
+async fn what_cannot_change_is_sent_once_to_who_keeps_it() {
+    let server = Server::start().await;
+    let get = async |query: &str, known: Option<&str>| {
+        let request = server.get(&format!("/graphql?query={query}"));
+        let request = known.into_iter().fold(request, |r, tag| r.header("if-none-match", tag));
+        request.send().await.expect("an answer")
+    };
+    let said = get("{ past }", None).await;
+    assert_eq!(
+        (said.status().as_u16(), &said.headers()["cache-control"]),
+        (200, &"private, no-cache".parse().expect("a value"))
+    );
+    let tag = said.headers()["etag"].to_str().expect("text").to_owned();
+    let again = get("{ past }", Some(&tag)).await;
+    assert_eq!(
+        (again.status().as_u16(), again.headers()["etag"].to_str().ok()),
+        (304, Some(&*tag))
+    );
+    assert!(again.bytes().await.expect("bytes").is_empty());
+    assert_eq!(get("{ past hello }", Some(&tag)).await.status(), 200, "another answer");
+    // Everything else is kept by nobody.
+    let stale = server.post().header("if-none-match", &tag).body(r#"{"query":"{ past }"}"#);
+    assert_eq!(send(stale).await.0, 200);
+    for query in ["{ hello }", "{ past(found: false) }"] {
+        let other = get(query, Some("*")).await;
+        assert_eq!(other.status(), 200);
+        assert_eq!(other.headers()["cache-control"], "no-store");
+        assert!(!other.headers().contains_key("etag"), "{query}");
+    }
+}
+
 /// Log lines, kept.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);

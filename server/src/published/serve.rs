@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use api::etag;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -38,19 +39,13 @@ impl Document {
     }
 
     fn answer(&self, headers: &HeaderMap, kind: &'static str, caching: &'static str) -> Response {
-        let known = headers.get_all(header::IF_NONE_MATCH).iter();
-        let known =
-            known.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        let is_known = known
-            .map(|tag| tag.trim().trim_start_matches("W/"))
-            .any(|tag| tag == self.tag || tag == "*");
         let named = [
             (header::ETAG, self.tag.as_str()),
             (header::CACHE_CONTROL, caching),
             // Contracts are no secret: pages of any origin may read them.
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         ];
-        match is_known {
+        match etag::is_known(headers, &self.tag) {
             true => (StatusCode::NOT_MODIFIED, named).into_response(),
             false => (named, [(header::CONTENT_TYPE, kind)], self.text.clone()).into_response(),
         }

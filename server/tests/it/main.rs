@@ -14,6 +14,7 @@ mod contracts;
 mod distributed;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod door;
+mod edge;
 mod embedded;
 mod events_export;
 mod faults;

@@ -1,0 +1,112 @@
+//! What browsers may do: which pages of other origins call the API, and what becomes of its answers.
+//!
+//! A page of another origin is refused unless the settings name its origin. Two walls hold that up.
+//! A browser shows an answer only to pages that CORS names. And what it would send without asking
+//! first, such as a form, is turned away by the `Origin` and `Sec-Fetch-Site` that every browser adds
+//! and no page can change. What comes without either header comes from no browser, and passes.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::csrf::{CsrfLayer, ProtectionError};
+
+use crate::transport::codes::{self, Refusal};
+use crate::transport::{self, RequestId, TraceParent};
+
+/// How long a browser may keep the answer to its question whether a request is allowed.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// What every answer says (SEC-15).
+const ALWAYS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::X_XSS_PROTECTION, "1; mode=block"),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// What an answer says that does not say otherwise.
+const UNLESS_SAID: [(HeaderName, &str); 2] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+         object-src 'none'",
+    ),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// What is no origin as browsers send it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no origin, such as https://app.example.com: lower case, no usual port, no path")]
+pub struct OriginInvalid(String);
+
+/// The same routes, closed to pages of all origins but the own one and these.
+///
+/// # Errors
+/// [`OriginInvalid`].
+pub fn guarded(routes: Router, origins: &[String]) -> Result<Router, OriginInvalid> {
+    let mut foreign_posts = CsrfLayer::new();
+    let mut allowed = Vec::new();
+    for origin in origins {
+        let invalid = || OriginInvalid(origin.clone());
+        if !is_as_sent(origin) {
+            return Err(invalid());
+        }
+        foreign_posts = foreign_posts.add_trusted_origin(origin).map_err(|_| invalid())?;
+        allowed.push(HeaderValue::from_str(origin).map_err(|_| invalid())?);
+    }
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(allowed))
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::ACCEPT,
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static(RequestId::HEADER),
+            HeaderName::from_static(TraceParent::NAME),
+        ])
+        .expose_headers([
+            HeaderName::from_static(RequestId::HEADER),
+            header::ETAG,
+            header::CONTENT_DISPOSITION,
+        ])
+        .max_age(KEPT);
+    // The last is the outermost.
+    Ok(routes
+        .layer(foreign_posts.with_rejection_response(refused))
+        .layer(cors)
+        .layer(map_response(told)))
+}
+
+/// Browsers write an origin in one way only, and it is compared byte by byte.
+fn is_as_sent(origin: &str) -> bool {
+    let usual_port = match origin.split_once("://") {
+        Some(("https", _)) => ":443",
+        _ => ":80",
+    };
+    !origin.bytes().any(|byte| byte.is_ascii_uppercase())
+        && !origin.contains('@')
+        && !origin.ends_with(usual_port)
+}
+
+fn refused(_: ProtectionError) -> Response {
+    let message = "a page of another origin sent this, and the settings do not name its origin";
+    transport::refused(&Refusal::new(&codes::ORIGIN_FORBIDDEN, message))
+}
+
+async fn told(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    for (name, value) in UNLESS_SAID {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,50 @@
+//! Tags that name what an answer holds, so that it is not sent again to who has it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use axum::http::{HeaderMap, header};
+
+/// The tag of this content, in quotes. Another build may tag it otherwise: then it is sent again.
+#[must_use]
+pub fn of(content: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+/// Whether a request's `If-None-Match` (RFC 9110, 13.1.2) says that the client has what the tag names.
+#[must_use]
+pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get_all(header::IF_NONE_MATCH).iter();
+    let mut known =
+        known.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    known.any(|known| {
+        let known = known.trim();
+        known == "*" || known.trim_start_matches("W/") == tag
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_client_may_name_several_versions_that_it_has() {
+        let tag = of(b"text");
+        for (known, is_its) in [
+            (tag.clone(), true),
+            (format!("W/{tag}"), true),
+            (format!("\"other\", {tag}"), true),
+            ("*".to_owned(), true),
+            (of(b"other text"), false),
+            (tag.replace('"', ""), false),
+        ] {
+            let value = HeaderValue::from_str(&known).expect("a value");
+            let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, value)]);
+            assert_eq!(is_known(&headers, &tag), is_its, "{known}");
+        }
+        assert!(!is_known(&HeaderMap::new(), &tag));
+    }
+}
