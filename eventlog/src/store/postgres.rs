@@ -183,7 +183,7 @@ impl EventStore for PostgresStore {
                         and f.tenant_id = $4 and f.position > $1
                       order by f.position limit $2) one
                   order by one.position limit $2
-             ) e on true order by e.position"
+             ) e on true"
         );
         let mut wanted = filter.aggregates.clone();
         if wanted.is_empty() && filter.company.is_some() {
