@@ -47,7 +47,8 @@ impl EventProof {
 }
 
 /// The edges `/proof/keys` and `/proof/checkpoint`. They are for everybody: the more people keep
-/// checkpoints, the less anybody can rewrite.
+/// checkpoints, the less anybody can rewrite. What is between the reader and this process may keep an
+/// answer as long as this process does.
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/proof/keys", get(keys))
@@ -65,19 +66,23 @@ async fn keys(State(state): State<ApiState>) -> Response {
         })
     });
     let origin = published.keys.first().map(|key| key.public.name());
-    Json(json!({ "origin": origin, "keys": keys.collect::<Vec<_>>() })).into_response()
+    recent(Json(json!({ "origin": origin, "keys": keys.collect::<Vec<_>>() })))
 }
 
 async fn checkpoint(State(state): State<ApiState>) -> Response {
     match proof::published(&state.reads).await.map(|published| published.checkpoint) {
-        Ok(Some(note)) => {
-            ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response()
-        }
-        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Ok(Some(note)) => recent(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note)),
+        Ok(None) => recent(StatusCode::NOT_FOUND),
         Err(_) => unavailable(),
     }
 }
 
+/// An answer that is as good as a new one for some seconds.
+fn recent(answer: impl IntoResponse) -> Response {
+    let age = format!("public, max-age={}", proof::RECENT.as_secs());
+    ([(header::CACHE_CONTROL, age)], answer).into_response()
+}
+
 fn unavailable() -> Response {
-    StatusCode::SERVICE_UNAVAILABLE.into_response()
+    ([(header::CACHE_CONTROL, "no-store")], StatusCode::SERVICE_UNAVAILABLE).into_response()
 }

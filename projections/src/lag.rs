@@ -1,11 +1,9 @@
 //! How far each read model is behind the log, from stream versions, which are exact.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _};
-use tokio::sync::Mutex;
 
 use crate::generation;
 use crate::lag_elsewhere;
@@ -29,12 +27,6 @@ pub struct Lag {
     pub n_parked: u64,
 }
 
-/// What was measured last, and when.
-#[derive(Clone, Default)]
-pub(crate) struct RecentLags(Arc<Mutex<Option<Measured>>>);
-
-type Measured = (Instant, Vec<Lag>);
-
 /// How old an answer of [`recent`] may be: measuring compares all streams.
 const RECENT: Duration = Duration::from_secs(1);
 
@@ -43,13 +35,7 @@ const RECENT: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn recent(reads: &Reads) -> Result<Vec<Lag>, QueryError> {
-    let mut kept = reads.recent_lags.0.lock().await;
-    if let Some((_, lags)) = kept.as_ref().filter(|(at, _)| at.elapsed() < RECENT) {
-        return Ok(lags.clone());
-    }
-    let lags = lag(reads).await?;
-    *kept = Some((Instant::now(), lags.clone()));
-    Ok(lags)
+    reads.recent_lags.get(RECENT, lag(reads)).await
 }
 
 /// Whether every read model can be asked: a model that is new to this program is filled first.

@@ -30,6 +30,7 @@ pub mod projector;
 pub mod proof;
 pub mod query;
 pub mod rebuild;
+mod recent;
 pub mod resumes;
 mod rows;
 pub mod runner;

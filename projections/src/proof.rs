@@ -1,5 +1,7 @@
 //! Proof that events are in the log's signed tree, and what is published for checking it.
 
+use std::time::Duration;
+
 use eventlog::envelope::EventHash;
 use eventlog::proof::merkle::{Hash, leaf_data, leaf_hash};
 use eventlog::proof::shelf::{LogKey, ProofError, Shelf};
@@ -58,15 +60,22 @@ pub struct Published {
     pub checkpoint: Option<String>,
 }
 
-/// The public keys and the newest checkpoint.
+/// How old an answer of [`published`] may be: everybody may ask.
+pub const RECENT: Duration = Duration::from_secs(2);
+
+/// The public keys and the newest checkpoint as they were at most two seconds ago, however many ask for
+/// them. A checkpoint that is followed by another one stays true.
 ///
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn published(reads: &Reads) -> Result<Published, QueryError> {
-    let shelf = Shelf::new(reads.pool.clone());
-    let keys = shelf.keys().await.map_err(unavailable)?;
-    let checkpoint = shelf.latest().await.map_err(unavailable)?.map(|latest| latest.note);
-    Ok(Published { keys, checkpoint })
+    let ask = async {
+        let shelf = Shelf::new(reads.pool.clone());
+        let keys = shelf.keys().await.map_err(unavailable)?;
+        let checkpoint = shelf.latest().await.map_err(unavailable)?.map(|latest| latest.note);
+        Ok(Published { keys, checkpoint })
+    };
+    reads.recent_proof.get(RECENT, ask).await
 }
 
 fn unavailable(error: ProofError) -> QueryError {

@@ -9,8 +9,10 @@ use eventlog::codec::Codec;
 use eventlog::store::EventStore;
 use sqlx::{PgPool, Postgres, QueryBuilder};
 
-use crate::lag::RecentLags;
+use crate::lag::Lag;
 use crate::page::PageError;
+use crate::proof::Published;
+use crate::recent::Recent;
 
 /// A query under construction: fragments are constants, values are bound.
 pub(crate) type Sql = QueryBuilder<Postgres>;
@@ -22,7 +24,8 @@ pub struct Reads {
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) codec: Codec,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) recent_lags: RecentLags,
+    pub(crate) recent_lags: Recent<Vec<Lag>>,
+    pub(crate) recent_proof: Recent<Published>,
 }
 
 impl Reads {
@@ -34,7 +37,8 @@ impl Reads {
         codec: Codec,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { pool, store, codec, clock, recent_lags: RecentLags::default() }
+        let (recent_lags, recent_proof) = (Recent::default(), Recent::default());
+        Self { pool, store, codec, clock, recent_lags, recent_proof }
     }
 }
 

@@ -184,7 +184,7 @@ async fn one_that_waits(database: &Database, not: i32) -> i32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_held_up_for_too_long_is_not_called_refused() {
     let database = Database::create().await;
-    let store = database.store_with_deadline(Duration::from_millis(300));
+    let store = database.store_with_deadline(Duration::from_secs(2));
     let own = stream();
     store.append(append(&own, 0, 1)).await.expect("appends");
     let mut holder = database.pool.begin().await.expect("begins");

@@ -281,7 +281,7 @@ async fn a_key_stays_taken_when_two_appends_of_its_stream_came_at_once() {
 async fn a_reservation_whose_writer_died_lapses() {
     let site = Site::on_stand_in().await;
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
-    let patient = Duration::from_millis(500);
+    let patient = Duration::from_secs(2);
     let store = site.store_with(patient, Arc::clone(&clock) as Arc<dyn Clock>);
     let dead = stream();
     let heir = sibling(&dead);
@@ -309,7 +309,7 @@ async fn a_reservation_whose_writer_died_lapses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reservation_is_worth_nothing_once_its_owner_has_moved_on() {
     let site = Site::on_stand_in().await;
-    let store = site.store_with(Duration::from_millis(500), Arc::new(SystemClock));
+    let store = site.store_with(Duration::from_secs(2), Arc::new(SystemClock));
     let dead = stream();
     site.stand_in().let_through(1);
     let unclear = store.append(taking(&dead, 0, b"a")).await;

@@ -1,7 +1,7 @@
 //! A database of its own for each test, with the log and the read models in it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventlog::clock::SystemClock;
 use eventlog::codec::Codec;
@@ -23,6 +23,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
+
+/// Nothing that a test waits for takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub struct Database {
     pub pool: PgPool,
@@ -141,6 +144,7 @@ impl Database {
             let store = self.store.clone();
             loops.spawn(run(consumer, feed, store, model.filter(), pace, stop.clone()));
         }
+        let began_at = Instant::now();
         loop {
             let lags = lag::lag(&self.reads).await.expect("lag can be read");
             let behind: u64 =
@@ -148,6 +152,7 @@ impl Database {
             if behind == 0 {
                 break;
             }
+            assert!(began_at.elapsed() < DEADLINE, "{behind} events are not applied");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         stop.cancel();

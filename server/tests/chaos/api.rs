@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::client::{Client, document};
 use crate::load::{Load, Seen, give};
-use crate::orders::{n_stored, order};
+use crate::orders::{n_stored, order, until_a_lock_is_waited_for};
 use crate::product::Product;
 use crate::row::{Length, Row};
 use crate::world::{World, until};
@@ -106,18 +106,7 @@ async fn try_one(
     let (admin, variables) = (product.admin_on_new_connections(), json!({ "input": input }));
     let text = document("createJob", "job { id }");
     let tried = tokio::spawn(async move { admin.try_ask(&text, &variables).await });
-    until("the transaction stands after its insert", async || {
-        let n_waiting: i64 = sqlx::query_scalar(
-            "select count(*) from pg_locks l join pg_stat_activity a using (pid)
-              where l.locktype = 'advisory' and l.objid = 4711 and not l.granted
-                and a.datname = current_database()",
-        )
-        .fetch_one(&product.world.pool)
-        .await
-        .expect("the locks can be read");
-        (n_waiting > 0).then_some(())
-    })
-    .await;
+    until_a_lock_is_waited_for(&product.world).await;
     tried
 }
 
@@ -198,7 +187,10 @@ async fn dies_in_a_batch(length: Length) -> String {
     let mut product = Product::whole().await;
     let mut sizes = vec![];
     let load = product.load(48);
-    for _ in 0..length.of(1, 5) {
+    let (n_wanted, mut n_batches) = (length.of(1, 5), 0);
+    // Where a machine is slow, a writer may be alone in what is committed; then it is done again.
+    while n_batches < n_wanted {
+        assert!(sizes.len() < 3 * n_wanted, "batches of several commands: {sizes:?}");
         product.turn_to(product.world.start_failing("serve", "append.after_commit:25")).await;
         product.serve.until_ended().await;
         product.serve.was_killed();
@@ -209,13 +201,13 @@ async fn dies_in_a_batch(length: Length) -> String {
                 .expect("the log can be read");
         let n_done = i64::try_from(load.n_done()).expect("a small number");
         sizes.push(n_stored - n_done);
+        n_batches += usize::from(n_stored - n_done >= 2);
         product.restart().await;
         load.until_more(100).await;
     }
     let done = load.stop().await;
-    assert!(sizes.iter().all(|size| *size >= 2), "batches of several commands: {sizes:?}");
     product.holds(&done).await;
-    format!("SIGKILL with {sizes:?} commands committed together and none of them answered")
+    format!("SIGKILL {} times with {sizes:?} commands committed and not answered", sizes.len())
 }
 
 async fn dies_in_shutdown() -> String {
@@ -225,6 +217,7 @@ async fn dies_in_shutdown() -> String {
     // Whoever holds the order's lock keeps every append, and so the shutdown, from ending.
     let mut lock = product.world.pool.begin().await.expect("a transaction");
     sqlx::query("select es_lock_order()").execute(&mut *lock).await.expect("the order's lock");
+    until_a_lock_is_waited_for(&product.world).await;
     product.serve.signal(Signal::SIGTERM);
     until("the process says that it stops", async || {
         let lines = product.serve.lines();

@@ -6,8 +6,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::load::Load;
+use crate::process::Process;
 use crate::product::Product;
+use crate::relays::until_publishing;
 use crate::row::{Length, Row};
+use crate::topic;
+use crate::world::{World, until};
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -72,22 +76,70 @@ async fn clocks_jump() -> String {
 }
 
 async fn processes_stand_still(length: Length) -> String {
+    const N_WRITERS: usize = 4;
     let product = Product::with_kafka().await;
     let (relay, project) = (product.world.start("relay"), product.world.start("project"));
-    let load = product.load(4);
+    until_publishing(&relay).await;
+    let world = &product.world;
+    world.until_projected().await;
+    let load = product.load(N_WRITERS);
     let lasting = Duration::from_secs(length.of(3, 20));
-    let mut stopped = vec![];
-    for process in [&relay, &project, &product.serve] {
-        load.until_more(30).await;
+    let stand_still = async |process: &Process| {
         process.signal(Signal::SIGSTOP);
         tokio::time::sleep(lasting).await;
-        process.signal(Signal::SIGCONT);
-        stopped.push(process.role.as_str());
-    }
+    };
+
+    // Commands go on without relay and projector, which are behind meanwhile.
+    load.until_more(30).await;
+    stand_still(&relay).await;
+    load.until_more(10).await;
+    let n_logged = world.log_of("job").await.len();
+    let n_unpublished = n_logged - topic::records(world, "job").await.len();
+    relay.signal(Signal::SIGCONT);
+    until("the relay goes on", async || {
+        (topic::records(world, "job").await.len() >= n_logged).then_some(())
+    })
+    .await;
+
+    load.until_more(30).await;
+    let n_before = n_projected(world).await;
+    stand_still(&project).await;
+    load.until_more(10).await;
+    let at_end = n_projected(world).await;
+    let n_unprojected = i64::try_from(world.log_of("job").await.len()).expect("few") - at_end;
+    project.signal(Signal::SIGCONT);
+    until("the projector goes on", async || (n_projected(world).await > at_end).then_some(()))
+        .await;
+
+    load.until_more(30).await;
+    product.serve.signal(Signal::SIGSTOP);
+    let n_done = load.n_done();
+    tokio::time::sleep(lasting).await;
+    let n_answered = load.n_done() - n_done;
+    product.serve.signal(Signal::SIGCONT);
     load.until_more(40).await;
+
+    assert!(n_unpublished > 0, "the relay published while it stood still");
+    assert!(n_unprojected > 0, "{n_before} events were projected, then {at_end}");
+    // Answers that were on their way arrive.
+    assert!(n_answered <= N_WRITERS, "{n_answered} commands were acknowledged by nobody");
     let told = load.told();
     let done = load.stop().await;
     product.holds(&done).await;
     product.is_published_and_projected().await;
-    format!("{} stood still for {lasting:?} each ({told})", stopped.join(", "))
+    format!(
+        "relay, projector and API stood still for {lasting:?} each: {n_unpublished} events unpublished, \
+         {n_unprojected} unprojected, {n_answered} commands answered meanwhile; then all were ({told})"
+    )
+}
+
+/// How many events of jobs the read model of jobs has applied.
+async fn n_projected(world: &World) -> i64 {
+    sqlx::query_scalar(
+        "select coalesce(sum(version), 0)::bigint from consumer_applied
+          where consumer = 'jobs.v1' and category = 'job'",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .expect("the read models can be read")
 }

@@ -14,6 +14,7 @@ use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
 use crate::load::Load;
+use crate::orders::{n_stored, until_a_lock_is_waited_for};
 use crate::product::Product;
 use crate::relays::delete_topics;
 use crate::row::{Length, Row};
@@ -125,19 +126,25 @@ async fn is_killed(length: Length) -> String {
         server.resume().await;
         load.until_more(20).await;
         let mut admin = server.connect().await;
-        let backend: i32 = sqlx::query_scalar(
-            "select pid from pg_stat_activity where datname = 'colloquy' order by query_start desc",
-        )
-        .fetch_one(&mut admin)
-        .await
-        .expect("a backend");
         let n_before = n_crashes(&server);
-        kill(Pid::from_raw(backend), Signal::SIGKILL).expect("a backend of ours");
+        until("a backend is killed", async || {
+            let backend: Option<i32> = sqlx::query_scalar(
+                "select pid from pg_stat_activity where datname = 'colloquy'
+                  order by query_start desc",
+            )
+            .fetch_optional(&mut admin)
+            .await
+            .expect("the backends are known");
+            // One that has ended meanwhile leaves nobody to signal.
+            kill(Pid::from_raw(backend?), Signal::SIGKILL).ok()
+        })
+        .await;
         until("PostgreSQL notices", async || (n_crashes(&server) > n_before).then_some(())).await;
     }
     let told = load.told();
     let n_done = finish(&mut product, load).await;
     let n_crashes = n_crashes(&server);
+    assert!(n_crashes >= n, "{n_crashes} backends were killed of {n}");
     drop(product);
     server.stop().await;
     format!("{n} servers and {n_crashes} backends killed ({told}), {n_done} commands acknowledged")
@@ -464,7 +471,8 @@ async fn appends_time_out(
                   where application_name = 'colloquy log'";
     sqlx::query(renew).execute(&mut admin).await.expect("told");
     let n_ended = || server.log().matches(sign).count();
-    until("PostgreSQL ends an append", async || (n_ended() > 0).then_some(())).await;
+    let n_before = n_ended();
+    until("PostgreSQL ends an append", async || (n_ended() > n_before).then_some(())).await;
     let n_told = load.n_told();
     until_told(load, n_told).await;
     sqlx::query("rollback").execute(&mut lock).await.expect("given back");
@@ -472,7 +480,7 @@ async fn appends_time_out(
     sqlx::query(AssertSqlSafe(reset)).execute(&mut admin).await.expect("reset");
     sqlx::query(renew).execute(&mut admin).await.expect("told");
     load.until_more(20).await;
-    format!("{} x {sign}", n_ended())
+    format!("{} x {sign}", n_ended() - n_before)
 }
 
 async fn goes_back(length: Length) -> String {
@@ -498,7 +506,7 @@ async fn log_is_restored() -> String {
     server.resume().await;
     let load = product.load(4);
     load.until_more(40).await;
-    let n_lost = load.stop().await.len();
+    let lost = load.stop().await;
     product.world.topics_equal_the_log().await;
     assert!(relay.terminate().await.success());
     product.serve.kill();
@@ -507,6 +515,10 @@ async fn log_is_restored() -> String {
     copy(&backup, &cluster);
     server.resume().await;
     product.restart().await;
+    for command in &lost {
+        let n = n_stored(&product.world, command.command).await;
+        assert_eq!(n, 0, "the restored log is from before");
+    }
 
     let mut relay = product.world.start("relay");
     let job = format!("{}.job.v1", product.world.prefix());
@@ -541,7 +553,11 @@ async fn log_is_restored() -> String {
     drop((_relay, _project));
     drop(product);
     server.stop().await;
-    format!("restored {n_lost} commands back: the relay refused, the emptied topics were filled")
+    format!(
+        "the restored log lacked {} published commands: the relay refused, the emptied topics were \
+         filled",
+        lost.len()
+    )
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -550,33 +566,83 @@ fn copy(from: &Path, to: &Path) {
 }
 
 async fn migrations_are_disturbed(length: Length) -> String {
-    let n = length.of(3, 10);
-    let mut n_cut = 0;
-    for i in 0..n {
+    let mut n_whole = vec![];
+    for n_tables in length.of(vec![0, 14], vec![0, 1, 5, 9, 14, 20, 26, 32]) {
         let world = World::without_kafka().await;
-        // Later each time, so that some are cut before and some inside a migration.
+        let mut holder = stop_at_a_table(&world, n_tables).await;
         let mut cut = world.start("migrate");
-        tokio::time::sleep(Duration::from_millis(40 + 25 * i)).await;
-        if !cut.has_ended() {
-            cut.kill();
-            n_cut += 1;
-        }
-        let outcomes = futures_of(&world).await;
-        for (ended, said) in outcomes {
+        until_a_lock_is_waited_for(&world).await;
+        cut.kill();
+        n_whole.push(n_migrations(&world).await);
+        let go_on = "drop event trigger chaos_wait; drop function chaos_wait;
+                     select pg_advisory_unlock(4711)";
+        sqlx::raw_sql(go_on).execute(&mut holder).await.expect("no trigger");
+        for (ended, said) in three_migrate(&world).await {
             assert!(ended.success(), "{said}");
         }
+        assert_eq!(n_migrations(&world).await, all_migrations(), "each is applied once");
         let product = Product::on(world).await;
+        assert_eq!(
+            n_migrations(&product.world).await,
+            all_migrations(),
+            "one more changes nothing"
+        );
         let load = product.load(2);
         load.until_more(5).await;
         let done = load.stop().await;
         product.holds(&done).await;
     }
-    assert!(n_cut > 0, "no migration was cut off");
-    format!("{n_cut} migrations cut off, then three at once, then one more: all well")
+    let is_inside = |n: &i64| (1..all_migrations()).contains(n);
+    assert!(n_whole[0] == 0 && n_whole.iter().any(is_inside), "cut at {n_whole:?}");
+    format!(
+        "SIGKILL inside a migration, after {n_whole:?} of {} whole ones; then three programs at once, \
+         then one more: each migration applied once",
+        all_migrations()
+    )
+}
+
+/// Lets a migration stand still in its transaction, before it changes a schema with so many tables, as
+/// long as somebody holds this lock.
+async fn stop_at_a_table(world: &World, n_tables: i64) -> sqlx::PgConnection {
+    let mut holder = world.connect().await;
+    let statements = format!(
+        "create function chaos_wait() returns event_trigger language plpgsql as $$ begin
+           if {n_tables} <= (select count(*) from pg_class
+                              where relkind = 'r' and relnamespace = 'public'::regnamespace) then
+             perform pg_advisory_xact_lock(4711);
+           end if; end $$;
+         create event trigger chaos_wait on ddl_command_start execute function chaos_wait();
+         select pg_advisory_lock(4711)"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut holder).await.expect("a trigger");
+    holder
+}
+
+/// How many migrations the database has.
+async fn n_migrations(world: &World) -> i64 {
+    let mut connection = world.connect().await;
+    let is_begun: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut connection)
+        .await
+        .expect("read");
+    if !is_begun {
+        return 0;
+    }
+    sqlx::query_scalar("select count(*) from _sqlx_migrations where success")
+        .fetch_one(&mut connection)
+        .await
+        .expect("read")
+}
+
+/// How many there are.
+fn all_migrations() -> i64 {
+    let files = fs::read_dir(root().join("migrations")).expect("a folder").flatten();
+    let is_one = |file: &fs::DirEntry| file.path().extension().is_some_and(|end| end == "sql");
+    i64::try_from(files.filter(is_one).count()).expect("few")
 }
 
 /// Three migrations at once.
-async fn futures_of(world: &World) -> [(std::process::ExitStatus, String); 3] {
+async fn three_migrate(world: &World) -> [(std::process::ExitStatus, String); 3] {
     let (one, two, three) =
         tokio::join!(world.run(&["migrate"]), world.run(&["migrate"]), world.run(&["migrate"]));
     [one, two, three]

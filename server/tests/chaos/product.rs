@@ -7,8 +7,8 @@ use crate::door::Door;
 use crate::load::{Acknowledged, Load, repeats_are_answered_alike};
 use crate::orders::{ADMINISTRATOR, administrator};
 use crate::process::Process;
-use crate::relays::{PUBLISHES, n_said};
-use crate::world::{World, until};
+use crate::relays::until_publishing;
+use crate::world::World;
 
 /// Processes of the product on a database, and perhaps topics, of their own. Clients reach the API
 /// through a door, so that it may be another process after a fault.
@@ -33,7 +33,7 @@ impl Product {
         let mut product = Self::on(world).await;
         let [relay, project] = ["relay", "project"].map(|role| product.world.start(role));
         // Before they are up, a fault ends them with a word: whoever runs them starts them again.
-        until("the relay publishes", async || (n_said(&relay, PUBLISHES) > 0).then_some(())).await;
+        until_publishing(&relay).await;
         product.world.until_projected().await;
         product.roles = vec![relay, project];
         product

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use projections::model::MODELS;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use crate::load::Acknowledged;
 use crate::process::Process;
 use crate::product::Product;
-use crate::relays::{admin, n_said};
+use crate::relays::{admin, n_said, until_publishing};
 use crate::row::{Length, Row};
 use crate::topic::{self, Record};
 use crate::world::{World, until};
@@ -137,6 +138,7 @@ async fn rebuild_dies(verb: &'static [&'static str], places: &[&str]) -> String 
         dying.until_ended().await;
         dying.was_killed();
         load.until_more(20).await;
+        until_nobody_rebuilds(&product.world).await;
     }
     run(verb).await;
     load.until_more(20).await;
@@ -145,6 +147,25 @@ async fn rebuild_dies(verb: &'static [&'static str], places: &[&str]) -> String 
     product.holds(&done).await;
     product.world.read_models_equal_their_rebuild().await;
     format!("SIGKILL at {}; then done; {n_read} reads meanwhile, none failed", places.join(", "))
+}
+
+/// Waits until the database has noticed that whoever rebuilt is gone: two at once are refused.
+async fn until_nobody_rebuilds(world: &World) {
+    let models: Vec<_> = MODELS.iter().map(|model| model.name).collect();
+    until("nobody rebuilds", async || {
+        let n_held: i64 = sqlx::query_scalar(
+            "select count(*) from pg_locks l join pg_database d on d.oid = l.database
+              where l.locktype = 'advisory' and d.datname = current_database()
+                and (l.classid::bigint << 32 | l.objid::bigint)
+                    in (select hashtextextended(model, 1) from unnest($1::text[]) model)",
+        )
+        .bind(&models)
+        .fetch_one(&world.pool)
+        .await
+        .expect("the locks can be read");
+        (n_held == 0).then_some(())
+    })
+    .await;
 }
 
 /// Queries that go on all the time and must never fail.
@@ -209,6 +230,8 @@ impl Forged {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", world.bootstrap())
             .set("message.max.bytes", large)
+            // So that the topic holds what was sent and not more, whatever is sent again.
+            .set("enable.idempotence", "true")
             .create()
             .expect("a producer");
         Self { prefix, producer }
@@ -338,6 +361,10 @@ async fn poisoned() -> String {
         if aggregate == "job" {
             let first = records.first().expect("a record");
             forged.send(aggregate, &poisons(first)).await;
+            // A projector that reads the log first has seen all of these. It cannot have seen what
+            // the log does not hold.
+            let ahead: Vec<Record> = (1001..).zip(poisons(first)).map(ahead).collect();
+            forged.send(aggregate, &ahead).await;
         }
         forged.send(aggregate, &records).await;
     }
@@ -346,27 +373,35 @@ async fn poisoned() -> String {
     product.holds(&done).await;
     let (refused, damaged) =
         ("a record is not an event", "records without the hash of what they say");
-    until("the poison is noticed", async || {
-        (n_said(&project, refused) >= 1 && n_said(&project, damaged) >= 1).then_some(())
+    // All but the one without headers have the hash of something else.
+    let n_damaged = until("the poison is noticed", async || {
+        let lines = project.lines();
+        let of_jobs = lines.iter().filter(|line| {
+            let consumer = line["consumer"].as_str().unwrap_or_default();
+            line["message"] == damaged && consumer.contains("jobs")
+        });
+        let n_damaged: u64 = of_jobs.filter_map(|line| line["n_damaged"].as_u64()).sum();
+        (n_damaged >= 5 && n_said(&project, refused) >= 2).then_some(n_damaged)
     })
     .await;
-    let lines = project.lines();
-    let of_jobs = lines.iter().filter(|line| {
-        let consumer = line["consumer"].as_str().unwrap_or_default();
-        line["message"] == damaged && consumer.contains("jobs")
-    });
-    let n_damaged: u64 = of_jobs.filter_map(|line| line["n_damaged"].as_u64()).sum();
     let n_parked: i64 = sqlx::query_scalar("select count(*) from consumer_parked")
         .fetch_one(&product.world.pool)
         .await
         .expect("read");
     assert_eq!(n_parked, 0, "what is not an event of ours parks no stream of ours");
-    assert!(n_damaged > 0, "the others have the hash of something else");
     format!(
-        "6 sent: {} refused as no event, {n_damaged} of the rest seen and read from the log instead; \
-         nothing parked",
+        "6 sent in place of an event and 6 beyond the log: {} times refused as no event, {n_damaged} \
+         noticed by their hash and read from the log instead; nothing parked",
         n_said(&project, refused)
     )
+}
+
+/// The record as one of a version that the log does not hold.
+fn ahead((version, mut record): (u32, Record)) -> Record {
+    if let Some(held) = record.headers.get_mut("ce_streamversion") {
+        *held = version.to_string();
+    }
+    record
 }
 
 /// Records that look like events and are none: none has the hash of what it says.
@@ -392,13 +427,28 @@ fn poisons(good: &Record) -> Vec<Record> {
 }
 
 async fn rebalance_storm(length: Length) -> String {
+    const SHARED: &str = "partitions assigned";
+    // At this level a projector tells of each share that it is given.
+    let told = [("COLLOQUY_LOG__FILTER", "info,eventlog::kafka::feed=debug")];
     let product = Product::with_kafka().await;
-    let _relay = product.world.start("relay");
-    let _stays = product.world.start("project");
+    let relay = product.world.start("relay");
+    until_publishing(&relay).await;
+    let stays = product.world.start_with("project", &told);
+    // Each read model has a group of its own.
+    until("the first projector has all", async || {
+        (n_said(&stays, SHARED) >= MODELS.len()).then_some(())
+    })
+    .await;
     let load = product.load(4);
     let n = length.of(3, 12);
+    let first = n_said(&stays, SHARED);
     for i in 0..n {
-        let mut comes = product.world.start("project");
+        let before = n_said(&stays, SHARED);
+        let mut comes = product.world.start_with("project", &told);
+        until("the partitions are shared with the newcomer", async || {
+            (n_said(&comes, SHARED) > 0 && n_said(&stays, SHARED) > before).then_some(())
+        })
+        .await;
         load.until_more(30).await;
         if i % 2 == 0 {
             comes.kill();
@@ -410,12 +460,29 @@ async fn rebalance_storm(length: Length) -> String {
     let done = load.stop().await;
     product.holds(&done).await;
     product.is_published_and_projected().await;
-    format!("{n} projectors came and went, {} commands projected once", done.len())
+    let n_shared = n_said(&stays, SHARED) - first;
+    assert!(n_shared >= n, "{n_shared} new shares while {n} projectors came and went");
+    format!(
+        "{n} projectors came, had a share and went; the one that stayed was given another {n_shared} \
+         times; {} commands projected once",
+        done.len()
+    )
 }
 
 async fn slow(length: Length) -> String {
     let product = Product::with_kafka().await;
     let (_relay, _project) = (product.world.start("relay"), product.world.start("project"));
+    product.world.until_projected().await;
+    let (email, password) = product.world.operator();
+    let input = serde_json::json!({ "email": email, "password": password });
+    let operator = product.admin.stranger().enter("signIn", input).await;
+    let lag = async || {
+        let query = "{ readModelLag { model eventsBehind } }";
+        let answer = operator.query(query, serde_json::json!({})).await;
+        let lags = answer["readModelLag"].as_array().expect("a list").clone();
+        let jobs = lags.iter().find(|lag| lag["model"] == "jobs").expect("the jobs' lag");
+        jobs["eventsBehind"].as_u64().expect("a number")
+    };
     let load = product.load(8);
     load.until_more(20).await;
     let mut lock = product.world.pool.begin().await.expect("a transaction");
@@ -423,26 +490,26 @@ async fn slow(length: Length) -> String {
         .execute(&mut *lock)
         .await
         .expect("locked");
-    let n_waiting = length.of(300, 10_000);
+    // What was acknowledged before the lock may be projected, and what was about to be.
+    let (n_before, n_waiting) = (load.n_done() + 8, length.of(300, 10_000));
     let began_at = std::time::Instant::now();
-    while load.n_done() < n_waiting + 20 {
+    while load.n_done() < n_waiting + n_before {
         load.until_more(100).await;
     }
     let seconds = began_at.elapsed().as_secs();
     let done = load.stop().await;
-    let n_rows: i64 = sqlx::query_scalar("select count(*) from rm_job_v1")
-        .fetch_one(&mut *lock)
-        .await
-        .expect("read");
+    let wanted = n_waiting as u64;
+    let n_behind = until("the lag is told", async || {
+        let n_behind = lag().await;
+        (n_behind >= wanted).then_some(n_behind)
+    })
+    .await;
     lock.rollback().await.expect("given back");
     product.holds(&done).await;
     product.is_published_and_projected().await;
-    let n_jobs: i64 = sqlx::query_scalar("select count(*) from rm_job_v1")
-        .fetch_one(&product.world.pool)
-        .await
-        .expect("read");
-    assert!(n_jobs > n_rows, "{n_jobs} rows after {n_rows}");
+    until("the lag is over", async || (lag().await == 0).then_some(())).await;
     format!(
-        "{n_waiting} events in {seconds} s while the projector stood at {n_rows} rows; then {n_jobs}"
+        "{n_waiting} events in {seconds} s while the projector stood still: {n_behind} events behind, \
+         then 0"
     )
 }

@@ -6,6 +6,7 @@ use crate::process::Process;
 use crate::product::Product;
 use crate::row::Row;
 use crate::verifiers::{judge_altered_exports, verify_by_command, verify_in_python};
+use crate::world::until;
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -28,7 +29,7 @@ async fn exports_are_altered() -> String {
 }
 
 async fn the_key_is_turned() -> String {
-    const N_TURNS: usize = 3;
+    const N_TURNS: i64 = 3;
     let product = Product::api().await;
     let world = &product.world;
     let load = product.load(4);
@@ -40,14 +41,24 @@ async fn the_key_is_turned() -> String {
         let mut dying = world.command(&["proof", "rotate-key"]);
         dying.env("COLLOQUY_FAILPOINT", "proof.before_rotated");
         Process::start("proof", dying, world.data.path()).until_killed().await;
-        assert_eq!(keys(&product).await.len(), turn, "a turn that was not finished is none");
+        let n_keys: i64 = sqlx::query_scalar("select count(*) from proof_key")
+            .fetch_one(&world.pool)
+            .await
+            .expect("the keys can be read");
+        assert_eq!(n_keys, turn, "a turn that was not finished is none");
         done(&product, &["proof", "rotate-key"]).await;
         load.until_more(20).await;
     }
     let acknowledged = load.stop().await;
     product.holds(&acknowledged).await;
 
-    let keys = keys(&product).await;
+    // What is published may be some seconds old.
+    let n_wanted = usize::try_from(N_TURNS + 1).expect("few");
+    let keys = until("every key is published", async || {
+        let keys = keys(&product).await;
+        (keys.len() == n_wanted).then_some(keys)
+    })
+    .await;
     let file = |name: &str| world.data.path().join(name).to_str().expect("a path").to_owned();
     let (export, checkpoint) = (file("turned.ndjson"), file("kept"));
     std::fs::write(&checkpoint, &kept).expect("is kept");

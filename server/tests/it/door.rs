@@ -21,6 +21,14 @@ struct Way {
     slow: Option<(Duration, u32)>,
 }
 
+/// What has passed.
+#[derive(Default)]
+struct Passed {
+    n_bytes: AtomicU64,
+    /// Pieces that were held back to slow them down.
+    n_slowed: AtomicU64,
+}
+
 /// Passes connections on until it is dropped.
 pub struct Door {
     pub address: SocketAddr,
@@ -28,40 +36,42 @@ pub struct Door {
     way: watch::Sender<Way>,
     cut: broadcast::Sender<()>,
     is_mute: Arc<AtomicBool>,
-    n_bytes: Arc<AtomicU64>,
+    passed: Arc<Passed>,
     task: JoinHandle<()>,
 }
 
 impl Door {
     /// A door to this server.
     pub async fn to(target: SocketAddr) -> Self {
-        Self::at(0, target).await
+        let door = Self::to_nowhere().await;
+        door.lead_to(target);
+        door
     }
 
-    /// A door to this server on a port of the caller's choice.
-    pub async fn at(port: u16, target: SocketAddr) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
+    /// A door behind which there is nothing yet: for a server that must be told of it first.
+    pub async fn to_nowhere() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (target, behind) = watch::channel(Some(target));
+        let (target, behind) = watch::channel(None);
         let (cut, _) = broadcast::channel(1);
         let (way, ways) = watch::channel(Way::default());
         let is_mute = Arc::new(AtomicBool::new(false));
-        let n_bytes = Arc::new(AtomicU64::new(0));
-        let (cutting, mute, counting) = (cut.clone(), Arc::clone(&is_mute), Arc::clone(&n_bytes));
+        let passed = Arc::new(Passed::default());
+        let (cutting, mute, counting) = (cut.clone(), Arc::clone(&is_mute), Arc::clone(&passed));
         let task = tokio::spawn(async move {
             let mut passing = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let (target, mut cut) = (*behind.borrow(), cutting.subscribe());
-                let (mute, n_bytes, way) = (Arc::clone(&mute), Arc::clone(&counting), ways.clone());
+                let (mute, passed, way) = (Arc::clone(&mute), Arc::clone(&counting), ways.clone());
                 passing.spawn(async move {
                     tokio::select! {
-                        () = pass(client, target, &mute, &way, &n_bytes) => {}
+                        () = pass(client, target, &mute, &way, &passed) => {}
                         _ = cut.recv() => {}
                     }
                 });
             }
         });
-        Self { address, target, way, cut, is_mute, n_bytes, task }
+        Self { address, target, way, cut, is_mute, passed, task }
     }
 
     /// From now on connections are made to this server; those that are, are cut.
@@ -75,10 +85,10 @@ impl Door {
         self.target.send_replace(Some(target));
     }
 
-    /// Cuts all connections without a word.
-    pub fn cut(&self) {
+    /// Cuts all connections without a word; answers how many there were.
+    pub fn cut(&self) -> usize {
         // Nobody passing is ordinary.
-        let _ = self.cut.send(());
+        self.cut.send(()).unwrap_or_default()
     }
 
     /// Whether nothing passes, and nobody is told.
@@ -93,7 +103,12 @@ impl Door {
 
     /// How many bytes have passed in both directions.
     pub fn n_bytes(&self) -> u64 {
-        self.n_bytes.load(Ordering::Relaxed)
+        self.passed.n_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many pieces were held back to slow them down.
+    pub fn n_slowed(&self) -> u64 {
+        self.passed.n_slowed.load(Ordering::Relaxed)
     }
 
     /// Whether answers of new connections are held back for ever.
@@ -107,18 +122,18 @@ async fn pass(
     target: Option<SocketAddr>,
     mute: &AtomicBool,
     way: &watch::Receiver<Way>,
-    n_bytes: &AtomicU64,
+    passed: &Passed,
 ) {
     let Some(target) = target else { return };
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let asking = carry(from_client, to_server, way.clone(), n_bytes);
+    let asking = carry(from_client, to_server, way.clone(), passed);
     let answering = async {
         if mute.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        carry(from_server, to_client, way.clone(), n_bytes).await
+        carry(from_server, to_client, way.clone(), passed).await
     };
     // Whoever ends first ends both: half a conversation is of no use here.
     tokio::select! {
@@ -131,7 +146,7 @@ async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut way: watch::Receiver<Way>,
-    n_bytes: &AtomicU64,
+    passed: &Passed,
 ) -> io::Result<()> {
     let mut piece = vec![0; 16 * 1024];
     loop {
@@ -142,10 +157,11 @@ async fn carry(
         let open = way.wait_for(|way| !way.is_still).await.map(|way| way.slow);
         if let Ok(Some((delay, rate))) = open {
             let n = u32::try_from(n).unwrap_or(u32::MAX);
+            passed.n_slowed.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(delay + Duration::from_secs(1) * n / rate).await;
         }
         to.write_all(&piece[..n]).await?;
-        n_bytes.fetch_add(n as u64, Ordering::Relaxed);
+        passed.n_bytes.fetch_add(n as u64, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::client::{self, Client};
 use crate::distributed::{play, settings};
 use crate::door::Door;
-use crate::orders::{administrator, n_stored, order};
+use crate::orders::{administrator, n_stored, order, until_a_lock_is_waited_for};
 use crate::process::{Process, free_port};
 use crate::world::{World, until};
 
@@ -199,17 +199,7 @@ async fn an_api_killed_while_the_log_works_for_it_answers_the_repeat_as_the_firs
         let (admin, document, input) = (admin.clone(), document.clone(), input.clone());
         tokio::spawn(async move { admin.try_ask(&document, &json!({ "input": input })).await })
     };
-    until("the append waits for the lock", async || {
-        let n_waiting: i64 = sqlx::query_scalar(
-            "select count(*) from pg_locks l join pg_stat_activity a using (pid)
-              where l.locktype = 'advisory' and not l.granted and a.datname = current_database()",
-        )
-        .fetch_one(&world.pool)
-        .await
-        .expect("the locks can be read");
-        (n_waiting > 0).then_some(())
-    })
-    .await;
+    until_a_lock_is_waited_for(&world).await;
     serve.kill();
     assert!(asked.await.expect("no panic").is_err(), "a dead process has answered");
     lock.rollback().await.expect("the lock is given back");

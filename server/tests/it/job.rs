@@ -5,6 +5,7 @@ use eventlog::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use crate::client::{Client, text};
+use crate::orders::stream;
 use crate::world::World;
 
 const PASSWORD: &str = "Lights-on-7!";
@@ -158,7 +159,6 @@ impl Round {
 
     /// The id of its stream.
     pub fn stream(&self) -> uuid::Uuid {
-        let (_, id) = self.id.split_once('_').expect("a global id");
-        id.parse().expect("an id")
+        stream(&self.id)
     }
 }

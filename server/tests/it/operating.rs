@@ -1,51 +1,15 @@
 //! What operators see and do while everything runs: lag, parked streams, rebuilds.
 
-use domain::ids::CompanyId;
-use eventlog::clock::{Clock, SystemClock};
-use eventlog::envelope::{Cause, NewEvent, StreamId, Version};
-use eventlog::store::postgres::{PostgresSettings, PostgresStore};
-use eventlog::store::{Append, EventStore};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::client::{Client, text};
 use crate::job::Company;
+use crate::orders::{append_of_another_release, stream};
 use crate::world::{World, until};
 
 const PARKED: &str = "{ parkedStreams { id consumer aggregate version error retryBy } }";
 const LAG: &str =
     "{ readModelLag { model eventsBehind positionsBehind secondsBehind parkedStreams } }";
-
-/// Appends an event to the first job's stream that this program does not know.
-async fn poison(world: &World) {
-    let store = PostgresStore::start(&PostgresSettings::new(world.url.clone().into()));
-    let store = store.expect("the address is one");
-    let streams = "select tenant_id, stream_id, version from es_stream where category = 'job'";
-    let (company, id, version): (Uuid, Uuid, i64) =
-        sqlx::query_as(streams).fetch_one(&world.pool).await.expect("the log can be read");
-    let stream = StreamId { company: CompanyId(company), aggregate: "job".into(), id };
-    let expected = Version(version.unsigned_abs());
-    let event_id = Uuid::new_v4();
-    let event = NewEvent {
-        event_id,
-        name: "job.teleported".into(),
-        schema_version: 1,
-        occurred_at: SystemClock.now(),
-        payload: b"{}".as_slice().into(),
-    };
-    let cause = Cause {
-        command_id: event_id,
-        fingerprint: vec![1; 32],
-        correlation_id: event_id,
-        causation_id: None,
-        actor: "system:prototype".into(),
-        trace_parent: None,
-    };
-    let events = vec![event];
-    let append =
-        Append { stream, expected, guards: vec![], claims: vec![], keys: vec![], cause, events };
-    store.append(append).await.expect("the append is stored");
-}
 
 async fn parked(operator: &Client) -> Vec<Value> {
     let shown = operator.query(PARKED, json!({})).await;
@@ -70,7 +34,7 @@ async fn operators_see_lag_and_settle_parked_streams_while_everything_runs() {
     let mut all = world.start("all");
     let client = all.client().await;
     let company = Company::found(&world, &client, "lights").await;
-    company.open_job().await;
+    let job = company.open_job().await;
     world.until_projected().await;
     let operator = &company.operator;
     for document in [PARKED, LAG] {
@@ -79,7 +43,7 @@ async fn operators_see_lag_and_settle_parked_streams_while_everything_runs() {
     }
     assert_eq!(parked(operator).await, Vec::<Value>::new());
 
-    poison(&world).await;
+    append_of_another_release(&world, stream(&job), "job.teleported", 1).await;
     let found = until("the stream is parked", async || {
         parked(operator).await.into_iter().find(|parked| parked["consumer"] == "jobs.v1")
     })

@@ -28,10 +28,11 @@ pub fn colloquy() -> Command {
     command
 }
 
-/// A port that is free now.
+/// A port that is free now, and that no connection is given by the system before a server takes it.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    let below_those_given = std::iter::repeat_with(|| rand::random_range(12_000..32_000));
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    below_those_given.take(1000).find(is_free).expect("a free port")
 }
 
 /// Runs a program to its end and answers what it printed, errors last.

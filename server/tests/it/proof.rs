@@ -55,6 +55,8 @@ async fn an_auditor_checks_events_and_exports_with_the_public_key_alone() {
     .await;
     assert!(nodes.len() > 4);
     let keys = published(&client).await;
+    let answer = reqwest::get(format!("{}/proof/keys", client.base())).await.expect("an answer");
+    assert_eq!(answer.headers()["cache-control"], "public, max-age=2");
     let key: PublicKey = keys[0].parse().expect("a key");
     for node in &nodes {
         let note = Note::parse(text(node, "/proof/checkpoint")).expect("a note");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, text};
 use crate::job::{Company, Round};
 use crate::socket::{Item, Socket};
-use crate::world::{Logged, World};
+use crate::world::{DEADLINE, Logged, World};
 
 /// The live events of an interview.
 pub const EVENTS: &str = "subscription($id: ID!, $after: String) {
@@ -161,7 +161,8 @@ async fn clients_that_are_cut_again_and_again_hold_each_event_once_in_order() {
         .collect();
     assert!(of_candidate.len() < whole.len());
     for (n, listener) in listeners.into_iter().enumerate() {
-        let held = listener.await.expect("no panic").held;
+        let listened = tokio::time::timeout(2 * DEADLINE, listener).await;
+        let held = listened.expect("all is heard in time").expect("no panic").held;
         let expected = if n % 4 == 2 { &of_candidate } else { &whole };
         assert_eq!(&held, expected, "client {n}");
     }
