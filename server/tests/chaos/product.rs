@@ -116,9 +116,11 @@ impl Product {
             .map(|done| (done.command, done.receipt["version"].as_i64().expect("a version")))
             .unzip();
         let n_lost: i64 = sqlx::query_scalar(
-            "select count(*) from unnest($1::uuid[], $2::bigint[]) a(command, version)
-              where 1 <> (select count(*) from es_event e
-                           where e.command_id = a.command and e.version = a.version)",
+            "with stored as (
+               select command_id, version, count(*) as n from es_event group by 1, 2)
+             select count(*) from unnest($1::uuid[], $2::bigint[]) a(command, version)
+               left join stored s on s.command_id = a.command and s.version = a.version
+              where s.n is distinct from 1",
         )
         .bind(&commands)
         .bind(&versions)

@@ -214,12 +214,18 @@ async fn fatal_producer_errors(length: Length) -> String {
     let load = product.load(4);
     load.until_more(40).await;
     let n = length.of(1, 3);
+    let job = format!("{}.job.v1", product.world.prefix());
+    let n_begun = || {
+        let lines = relay.lines();
+        lines.iter().filter(|line| line["message"] == PUBLISHES && line["topic"] == *job).count()
+    };
     for _ in 0..n {
-        let before = n_said(&relay, STANDS_BY);
+        let (n_before, n_begun_before) = (n_said(&relay, STANDS_BY), n_begun());
         fence(&product.world).await;
         load.until_more(20).await;
-        until("the relay is fenced", async || (n_said(&relay, STANDS_BY) > before).then_some(()))
+        until("the relay is fenced", async || (n_said(&relay, STANDS_BY) > n_before).then_some(()))
             .await;
+        until("the relay is back", async || (n_begun() > n_begun_before).then_some(())).await;
     }
     let n_noticed = |relay: &Process| {
         let n_aborted = n_said(relay, "a batch was aborted and is repeated");
