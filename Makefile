@@ -37,5 +37,5 @@ demo: ## plays an interview from job to signed verdict through the public API
 	@deploy/install.sh run
 	cargo run --bin colloquy -- demo
 
-bench: ## measures, with a PostgreSQL that writes through to the disk
+bench: ## measures, with a PostgreSQL that writes through to the disk, and a Kafka broker
 	@deploy/bench-env.sh cargo run --release --manifest-path benches/Cargo.toml --target-dir target

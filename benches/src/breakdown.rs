@@ -39,7 +39,8 @@ impl Spent {
     }
 }
 
-async fn timed<T>(spent: &AtomicU64, work: impl Future<Output = T>) -> T {
+/// Does the work and adds the nanoseconds that it took.
+pub async fn timed<T>(spent: &AtomicU64, work: impl Future<Output = T>) -> T {
     let began = Instant::now();
     let done = work.await;
     spent.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);

@@ -4,7 +4,7 @@
 //! seals one.
 
 use async_trait::async_trait;
-use commands::{Bus, Order, new_id};
+use commands::{Bus, Order, Receipt, new_id};
 use domain::caller::{Actor, Caller, Role};
 use domain::candidate::{Candidate, Command, GivenProfile};
 use domain::ids::{CandidateId, CompanyId, MemberId};
@@ -33,15 +33,12 @@ impl BusSystem {
         };
         Self { name, bus, caller }
     }
-}
 
-#[async_trait]
-impl System for BusSystem {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    async fn command(&self, _: usize, aggregate: Uuid, nth: u32) -> anyhow::Result<()> {
+    /// The `nth` command to an aggregate, from 0.
+    ///
+    /// # Errors
+    /// It was not carried out.
+    pub async fn give(&self, aggregate: Uuid, nth: u32) -> anyhow::Result<Receipt> {
         let command = if nth == 0 {
             let profile = GivenProfile {
                 full_name: "Ada Byron Lovelace".to_owned(),
@@ -54,7 +51,17 @@ impl System for BusSystem {
             Command::AddNote { text: NOTE.to_owned() }
         };
         let order = Order::of_client(new_id(&SystemClock), NOTE.as_bytes().to_vec());
-        self.bus.execute::<Candidate>(&self.caller, aggregate, command, order).await?;
-        Ok(())
+        Ok(self.bus.execute::<Candidate>(&self.caller, aggregate, command, order).await?)
+    }
+}
+
+#[async_trait]
+impl System for BusSystem {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn command(&self, _: usize, aggregate: Uuid, nth: u32) -> anyhow::Result<()> {
+        self.give(aggregate, nth).await.map(drop)
     }
 }

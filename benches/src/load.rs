@@ -68,7 +68,8 @@ impl Field {
         let with_log = Database::create_with_schema(&settings.server, "bus").await?;
         let parts = Parts::open(&with_log).await?;
         let cold: Arc<dyn System> = Arc::new(BusSystem::new("bus, cold", parts.bus(0)));
-        let warm: Arc<dyn System> = Arc::new(BusSystem::new("bus, warm", parts.bus(256 * 1024 * 1024)));
+        let warm: Arc<dyn System> =
+            Arc::new(BusSystem::new("bus, warm", parts.bus(256 * 1024 * 1024)));
         for system in [&cold, &warm] {
             measure(system, 16, WARM_UP).await?;
         }
@@ -222,7 +223,7 @@ impl Figures {
 }
 
 /// The middle one with the least and the greatest.
-fn spread(ratios: Vec<f64>) -> String {
+pub fn spread(ratios: Vec<f64>) -> String {
     let (least, greatest) = extremes(&ratios);
     format!("**{:.2}** ({least:.2}..{greatest:.2})", median(ratios))
 }

@@ -83,11 +83,15 @@ async fn setting(connection: &mut PgConnection, name: &str) -> anyhow::Result<St
 /// How the run differs from the usual one.
 fn sizes(settings: &Settings) -> String {
     format!(
-        " ({} rounds of {} s a system, {} s of a snapshot, {} events of torture)",
+        " ({} rounds of {} s a system, {} s of a snapshot, {} events of torture, {} rebuilt, {} \
+         projected, {} relayed)",
         settings.rounds,
         settings.turn.as_secs_f64(),
         settings.snapshot.as_secs_f64(),
         thousands(settings.torture_events as f64),
+        thousands(settings.rebuild_events as f64),
+        thousands(settings.project_events as f64),
+        thousands(settings.relay_events as f64),
     )
 }
 

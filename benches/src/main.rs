@@ -11,8 +11,10 @@ mod database;
 mod load;
 mod machine;
 mod peers;
+mod project;
 mod raw;
 mod rebuild;
+mod relay;
 mod report;
 mod settings;
 mod snapshot;
@@ -20,6 +22,7 @@ mod system;
 mod torture;
 
 use anyhow::bail;
+use tokio::task::JoinSet;
 
 use crate::report::Report;
 use crate::settings::{Part, Settings};
@@ -27,6 +30,12 @@ use crate::settings::{Part, Settings};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::read()?;
+    // As a task, as a server handles a command: the thread that waits here has to be woken for each
+    // answer by another one, which would be measured, too.
+    JoinSet::from_iter([run(settings)]).join_all().await.into_iter().collect()
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut report = Report::new();
     report.add(machine::describe(&settings).await?);
     let mut violations = vec![];
@@ -43,6 +52,12 @@ async fn main() -> anyhow::Result<()> {
     }
     if settings.has(Part::Rebuild) {
         report.add(rebuild::run(&settings).await?);
+    }
+    if settings.has(Part::Project) {
+        report.add(project::run(&settings).await?);
+    }
+    if settings.has(Part::Relay) {
+        report.add(relay::run(&settings).await?);
     }
     if settings.is_whole() {
         report.write()?;

@@ -16,13 +16,19 @@ pub enum Part {
     Torture,
     /// All read models from a long log.
     Rebuild,
+    /// Read models that follow the log, beside bare upserts of the same rows.
+    Project,
+    /// The log into Kafka, beside bare producers of the same records; needs a broker.
+    Relay,
 }
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 6] = [
     ("bus", Part::Bus),
     ("snapshot", Part::Snapshot),
     ("torture", Part::Torture),
     ("rebuild", Part::Rebuild),
+    ("project", Part::Project),
+    ("relay", Part::Relay),
 ];
 
 /// What is measured and for how long.
@@ -30,6 +36,8 @@ const PARTS: [(&str, Part); 4] = [
 pub struct Settings {
     /// A superuser's `postgres` database on the server measured; `TEST_DATABASE_URL`.
     pub server: String,
+    /// A Kafka broker, which only [`Part::Relay`] needs; `KAFKA_BOOTSTRAP`.
+    pub kafka: Option<String>,
     /// The parts to run; `BENCH_PARTS`, all if absent.
     pub parts: Vec<Part>,
     /// How long each system runs in each round; `BENCH_SECS`.
@@ -44,6 +52,13 @@ pub struct Settings {
     pub torture_events: u64,
     /// Least number of events that read models are rebuilt from; `BENCH_REBUILD_EVENTS`.
     pub rebuild_events: u64,
+    /// Least number of events that read models follow; `BENCH_PROJECT_EVENTS`.
+    pub project_events: u64,
+    /// Least number of events that are relayed from a full log; `BENCH_RELAY_EVENTS`.
+    pub relay_events: u64,
+    /// How long commands come at a steady rate while their way to the topic is timed;
+    /// `BENCH_RELAY_SECS`.
+    pub relay_steady: Duration,
 }
 
 impl Settings {
@@ -57,14 +72,21 @@ impl Settings {
         )?;
         let settings = Self {
             server,
-            parts: list("BENCH_PARTS", "bus,snapshot,torture,rebuild", part)?,
+            kafka: variable("KAFKA_BOOTSTRAP"),
+            parts: list("BENCH_PARTS", &PARTS.map(|(name, _)| name).join(","), part)?,
             turn: Duration::from_secs_f64(number("BENCH_SECS", 2.0)?),
             rounds: number("BENCH_ROUNDS", 7)?,
             clients: list("BENCH_CLIENTS", "1,16,128", |text| Ok(text.parse()?))?,
             snapshot: Duration::from_secs_f64(number("BENCH_SNAPSHOT_SECS", 60.0)?),
             torture_events: number("BENCH_TORTURE_EVENTS", 1_000_000)?,
             rebuild_events: number("BENCH_REBUILD_EVENTS", 1_000_000)?,
+            project_events: number("BENCH_PROJECT_EVENTS", 50_000)?,
+            relay_events: number("BENCH_RELAY_EVENTS", 100_000)?,
+            relay_steady: Duration::from_secs_f64(number("BENCH_RELAY_SECS", 20.0)?),
         };
+        if settings.kafka.is_none() && settings.has(Part::Relay) {
+            bail!("KAFKA_BOOTSTRAP names a broker; `make bench` sets it");
+        }
         if settings.rounds == 0 || settings.clients.contains(&0) || settings.turn.is_zero() {
             bail!("there must be a round, a client and some time at least");
         }

@@ -1,6 +1,6 @@
 //! All read models rebuilt from a long log of whole hiring steps, as the demo plays them.
 
-mod log;
+pub mod log;
 #[expect(dead_code, reason = "it tells more than is told here")]
 #[path = "../../../projections/tests/it/world.rs"]
 mod world;
