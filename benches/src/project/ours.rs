@@ -1,8 +1,8 @@
 //! The read side as a server runs it: each read model's loop follows the log from its beginning.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -11,7 +11,7 @@ use eventlog::applied::Applied;
 use eventlog::codec::Codec;
 use eventlog::consume::{self, ConsumeError, Consumer, Pace, StreamWork};
 use eventlog::envelope::{Position, StreamId, Version};
-use eventlog::fail_point::no_fail_point;
+use eventlog::fail_point::FailPoint;
 use eventlog::feed::{Batch, Checkpoint, Feed, FeedError, LogFeed};
 use eventlog::store::EventStore;
 use projections::model::ModelCheckpoints;
@@ -29,19 +29,42 @@ pub struct Pass {
     pub seconds: f64,
     /// Events applied, for each model.
     pub n_events: u64,
-    /// Seconds of reading the log, of looking up what is applied, and of applying (opening, folding,
-    /// writing, committing); of all models together.
-    pub steps: [f64; 3],
+    /// How many batches that was, for each model.
+    pub n_batches: u64,
+    /// Seconds of reading the log, of looking up what is applied, of opening, folding and writing, and
+    /// of committing; of all models together.
+    pub steps: [f64; 4],
 }
 
 /// Sums over all loops.
 #[derive(Default)]
 struct Seen {
     n_events: AtomicU64,
+    n_batches: AtomicU64,
     is_parked: AtomicBool,
     reading: AtomicU64,
     looking_up: AtomicU64,
     applying: AtomicU64,
+    committing: AtomicU64,
+}
+
+impl Seen {
+    /// What tells how long one model's commits take.
+    fn fail_point(self: &Arc<Self>) -> FailPoint {
+        let (seen, since) = (Arc::clone(self), Mutex::new(None::<Instant>));
+        Arc::new(move |place| {
+            let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
+            match place {
+                "project.before_commit" => *since = Some(Instant::now()),
+                "project.after_commit" => {
+                    let took = since.take().map(|since| since.elapsed().as_nanos());
+                    let took = u64::try_from(took.unwrap_or_default()).unwrap_or_default();
+                    seen.committing.fetch_add(took, Relaxed);
+                }
+                _ => {}
+            }
+        })
+    }
 }
 
 /// A consumer that stops its loop at the end of the log.
@@ -73,6 +96,7 @@ impl Consumer for Watched {
         let n_events: usize = work.iter().map(|work| work.events.len()).sum();
         timed(&self.seen.applying, self.inner.apply(work, checkpoints)).await?;
         self.seen.n_events.fetch_add(n_events as u64, Relaxed);
+        self.seen.n_batches.fetch_add(u64::from(n_events > 0), Relaxed);
         if checkpoints.iter().any(|checkpoint| checkpoint.next >= self.head.0) {
             self.stop.cancel();
         }
@@ -128,7 +152,7 @@ pub async fn follow(database: &Database, pairs: &[&Pair]) -> anyhow::Result<Pass
         let inner = LogFeed::start(Arc::clone(&store), model.filter(), &checkpoints).await?;
         let feed = Timed { inner, seen: Arc::clone(&seen) };
         let pool = database.pool.clone();
-        let inner = model.consumer(ours, pool, codec.clone(), no_fail_point());
+        let inner = model.consumer(ours, pool, codec.clone(), seen.fail_point());
         let stop = CancellationToken::new();
         let consumer = Watched { inner, head, seen: Arc::clone(&seen), stop: stop.clone() };
         ready.push((consumer, feed, model.filter(), stop));
@@ -145,7 +169,11 @@ pub async fn follow(database: &Database, pairs: &[&Pair]) -> anyhow::Result<Pass
     let seconds = began.elapsed().as_secs_f64();
     parts.close().await;
     ensure!(!seen.is_parked.load(Relaxed), "an event could not be projected");
-    let steps = [&seen.reading, &seen.looking_up, &seen.applying];
-    let steps = steps.map(|step| step.load(Relaxed) as f64 / 1e9);
-    Ok(Pass { seconds, n_events: seen.n_events.load(Relaxed), steps })
+    let of = |sum: &AtomicU64| sum.load(Relaxed);
+    let seconds_of = |sum: &AtomicU64| of(sum) as f64 / 1e9;
+    let committing = seconds_of(&seen.committing);
+    let writing = seconds_of(&seen.applying) - committing;
+    let steps = [seconds_of(&seen.reading), seconds_of(&seen.looking_up), writing, committing];
+    let (n_events, n_batches) = (of(&seen.n_events), of(&seen.n_batches));
+    Ok(Pass { seconds, n_events, n_batches, steps })
 }

@@ -6,6 +6,7 @@ mod broker;
 mod full;
 mod gate;
 mod steady;
+mod steps;
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -138,6 +139,7 @@ fn section(rounds: &[Round], loads: &[Arc<Load>], steady: &Steady, settings: &Se
             n_bytes as f64 / seconds / 1e6
         );
     }
+    let steps = &steady.steps;
     let lag = |percent| millis(quantile(&steady.lags, percent));
     let _ = write!(
         text,
@@ -147,7 +149,11 @@ fn section(rounds: &[Round], loads: &[Arc<Load>], steady: &Steady, settings: &Se
          answer until a consumer that reads committed has the event; each event was there, and once. \
          {:.0} events a second were counted.\n\n\
          | half within | 99 in a hundred within | longest |\n|---|---|---|\n\
-         | {:.1} ms | {:.1} ms | {:.1} ms |\n",
+         | {:.1} ms | {:.1} ms | {:.1} ms |\n\n\
+         Of it the relay's transactions took, in mean milliseconds; an event waits for the one that is \
+         under way and is seen after its own:\n\n\
+         | events in one | between two | records | mark | commit | together |\n|---|---|---|---|---|---|\n\
+         | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |\n",
         steady::RATE,
         steady::CLIENTS,
         settings.relay_steady.as_secs_f64(),
@@ -155,6 +161,12 @@ fn section(rounds: &[Round], loads: &[Arc<Load>], steady: &Steady, settings: &Se
         lag(50),
         lag(99),
         lag(100),
+        steady.lags.len() as f64 / steps.n_transactions.max(1) as f64,
+        steps.between,
+        steps.records,
+        steps.mark,
+        steps.commit,
+        steps.between + steps.records + steps.mark + steps.commit,
     );
     text
 }

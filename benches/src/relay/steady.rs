@@ -21,6 +21,7 @@ use tokio::time::{Instant as At, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::broker::Topics;
+use super::steps::{Steps, Watch};
 use crate::bus::BusSystem;
 use crate::database::{Database, Parts};
 use crate::settings::Settings;
@@ -46,6 +47,8 @@ pub struct Steady {
     pub lags: Vec<Duration>,
     /// Commands a second that were acknowledged.
     pub rate: f64,
+    /// Where the relay was meanwhile.
+    pub steps: Steps,
 }
 
 /// Measures it in a database and topics of its own. Every event that is acknowledged must be in the
@@ -61,10 +64,15 @@ pub async fn run(settings: &Settings, bootstrap: &str) -> anyhow::Result<Steady>
     let stop = CancellationToken::new();
     let leases = Arc::new(PgLeases::new(database.pool.clone()));
     let store = Arc::clone(&opened.store) as Arc<dyn EventStore>;
-    let parts = relay::Parts::new(topics.settings.clone(), store, leases);
+    let watch = Arc::new(Watch::default());
+    let mut parts = relay::Parts::new(topics.settings.clone(), store, leases);
+    parts.fail_points = {
+        let watch = Arc::clone(&watch);
+        Arc::new(move |place| watch.passed(place))
+    };
     let relaying = relay::run_all(&parts, &topics.topics, &stop);
     let (stopped, measured) = tokio::join!(relaying, async {
-        let measured = measure(&opened, &topics, settings.relay_steady).await;
+        let measured = measure(&opened, &topics, &watch, settings.relay_steady).await;
         stop.cancel();
         measured
     });
@@ -75,7 +83,12 @@ pub async fn run(settings: &Settings, bootstrap: &str) -> anyhow::Result<Steady>
     measured
 }
 
-async fn measure(parts: &Parts, topics: &Topics, time: Duration) -> anyhow::Result<Steady> {
+async fn measure(
+    parts: &Parts,
+    topics: &Topics,
+    watch: &Watch,
+    time: Duration,
+) -> anyhow::Result<Steady> {
     let topic = Topic::of("candidate").context("candidates have a topic")?;
     let consumer = topics.consumer(&topic.name(&topics.settings.prefix), topic.partitions)?;
     // Not known before all is acknowledged.
@@ -112,7 +125,8 @@ async fn measure(parts: &Parts, topics: &Topics, time: Duration) -> anyhow::Resu
         lags.push(seen_at.saturating_duration_since(*at));
     }
     lags.sort_unstable();
-    Ok(Steady { rate: lags.len() as f64 / time.as_secs_f64(), lags })
+    let steps = watch.steps(began_at + WARM_UP);
+    Ok(Steady { rate: lags.len() as f64 / time.as_secs_f64(), lags, steps })
 }
 
 /// Gives commands at the rate for that long.
