@@ -2,8 +2,8 @@
 //!
 //! Everything here blocks and belongs on a thread that may.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -48,8 +48,16 @@ pub enum Fault {
 /// Counts what the broker took and keeps the first refusal.
 #[derive(Default)]
 pub struct Deliveries {
-    n_taken: AtomicUsize,
-    refused: Mutex<Option<KafkaError>>,
+    told: Mutex<Told>,
+    is_enough: Condvar,
+}
+
+#[derive(Default)]
+struct Told {
+    n_taken: usize,
+    /// How many somebody waits for, 0 while nobody does.
+    n_wanted: usize,
+    refused: Option<KafkaError>,
 }
 
 impl ClientContext for Deliveries {}
@@ -58,33 +66,42 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut told = self.told();
         match result {
-            Ok(_) => {
-                self.n_taken.fetch_add(1, Ordering::AcqRel);
-            }
+            Ok(_) => told.n_taken += 1,
             Err((error, _)) => {
-                let mut refused = self.refused.lock().unwrap_or_else(|held| held.into_inner());
-                refused.get_or_insert_with(|| error.clone());
+                told.refused.get_or_insert_with(|| error.clone());
             }
+        }
+        // Not for each record: whoever waits would be woken for nothing.
+        let is_enough = told.n_taken >= told.n_wanted || told.refused.is_some();
+        if told.n_wanted > 0 && is_enough {
+            self.is_enough.notify_all();
         }
     }
 }
 
 impl Deliveries {
-    fn forget(&self) {
-        self.n_taken.store(0, Ordering::Release);
-        *self.refused.lock().unwrap_or_else(|held| held.into_inner()) = None;
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the broker took all of `n_sent`.
-    fn check(&self, n_sent: usize) -> Result<(), KafkaError> {
-        if let Some(error) = self.refused.lock().unwrap_or_else(|held| held.into_inner()).clone() {
-            return Err(error);
-        }
-        if self.n_taken.load(Ordering::Acquire) == n_sent {
-            Ok(())
-        } else {
-            Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut))
+    fn forget(&self) {
+        *self.told() = Told::default();
+    }
+
+    /// Waits until the broker has taken all of `n_sent` or refused one, at most so long.
+    fn wait(&self, n_sent: usize, longest: Duration) -> Result<(), KafkaError> {
+        let mut told = self.told();
+        told.n_wanted = n_sent;
+        let is_missing = |told: &mut Told| told.n_taken < n_sent && told.refused.is_none();
+        let waited = self.is_enough.wait_timeout_while(told, longest, is_missing);
+        let (mut told, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        told.n_wanted = 0;
+        match &told.refused {
+            Some(error) => Err(error.clone()),
+            None if told.n_taken == n_sent => Ok(()),
+            None => Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)),
         }
     }
 }
@@ -150,7 +167,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Sends all and waits until the broker has taken each, which flushing alone does not tell.
+    /// Sends all and waits until the broker has taken each, which flushing would not tell; and the
+    /// client library's flush looks only every tenth of a second.
     fn fill(&self, records: &[Record], mark: &Mark) -> Result<(), KafkaError> {
         (self.fail_points)("before_produce");
         for record in records {
@@ -160,14 +178,12 @@ impl Publisher {
                 .headers(record.client_headers());
             self.producer.send(message).map_err(|(error, _)| error)?;
         }
-        self.producer.flush(TRANSACTION_TIMEOUT)?;
-        self.producer.context().check(records.len())?;
+        self.producer.context().wait(records.len(), TRANSACTION_TIMEOUT)?;
         (self.fail_points)("after_produce_before_mark");
         let value = mark.encode();
         let message = BaseRecord::to(&self.marks).key(self.topic.as_str()).payload(value.as_str());
         self.producer.send(message).map_err(|(error, _)| error)?;
-        self.producer.flush(TRANSACTION_TIMEOUT)?;
-        self.producer.context().check(records.len() + 1)
+        self.producer.context().wait(records.len() + 1, TRANSACTION_TIMEOUT)
     }
 
     fn abort(&self, error: KafkaError) -> Fault {
