@@ -178,17 +178,21 @@ declare
   n_alive bigint;
 begin
   perform es_lock_order();
-  select (select s.version from es_stream s where s.tenant_id = c_tenant and s.category = c_category and s.stream_id = c_stream),
-         e.position, e.recorded_at
-    into es_append_one.version, base, es_append_one.recorded_at
-    from (select) one left join (select position, recorded_at from es_event order by position desc limit 1) e on true;
+  select s.version into es_append_one.version
+    from es_stream s where s.tenant_id = c_tenant and s.category = c_category and s.stream_id = c_stream;
+  select e.position, e.recorded_at into base, es_append_one.recorded_at from es_event e order by e.position desc limit 1;
   base := coalesce(base, 0);
   version := coalesce(version, 0);
   if version <> c_expected then
     status := 'conflict';
     return;
   end if;
-  if cardinality(s_key) > 0 then
+  if cardinality(s_key) = 1 then
+    if not exists (select from vault.subject_key v where v.key_id = s_key[1] and v.forgotten_at is null) then
+      status := 'erased';
+      return;
+    end if;
+  elsif cardinality(s_key) > 1 then
     select count(*) into n_alive from unnest(s_key) k
      where exists (select from vault.subject_key v where v.key_id = k and v.forgotten_at is null);
     if n_alive < cardinality(s_key) then
