@@ -1,7 +1,10 @@
 //! The bare limit: the same records in the same transactions, by producers that know nothing else.
+//!
+//! They wait for the broker's receipts before they commit: the client library would do so by itself,
+//! but looks only every tenth of a second.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -9,7 +12,12 @@ use eventlog::envelope::StoredEvent;
 use eventlog::kafka::KafkaSettings;
 use eventlog::kafka::message::Record;
 use eventlog::kafka::topics::Topic;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{
+    BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
+};
 use tokio::task::JoinSet;
 
 use super::broker::Topics;
@@ -17,6 +25,38 @@ use super::gate::Gate;
 
 /// How long the broker may take to begin or end a transaction.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many records have no receipt yet. A refused one makes the commit fail.
+#[derive(Default)]
+struct Receipts {
+    n_missing: Mutex<usize>,
+    is_complete: Condvar,
+}
+
+impl ClientContext for Receipts {}
+
+impl ProducerContext<NoCustomPartitioner> for Receipts {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {
+        let mut n_missing = self.n_missing.lock().unwrap_or_else(PoisonError::into_inner);
+        *n_missing = n_missing.saturating_sub(1);
+        if *n_missing == 0 {
+            self.is_complete.notify_all();
+        }
+    }
+}
+
+impl Receipts {
+    fn expect(&self, n: usize) {
+        *self.n_missing.lock().unwrap_or_else(PoisonError::into_inner) = n;
+    }
+
+    fn wait(&self) {
+        let n_missing = self.n_missing.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.is_complete.wait_timeout_while(n_missing, PATIENCE, |n| *n > 0));
+    }
+}
 
 /// One topic's records, ready to be sent.
 pub struct Load {
@@ -51,7 +91,7 @@ impl Load {
     /// Sends all, cut where these transactions end.
     fn send(
         &self,
-        producer: &ThreadedProducer<DefaultProducerContext>,
+        producer: &ThreadedProducer<Receipts>,
         name: &str,
         ends: &[u64],
     ) -> anyhow::Result<()> {
@@ -59,6 +99,7 @@ impl Load {
         for end in ends {
             let next = self.positions.partition_point(|position| position <= end);
             producer.begin_transaction()?;
+            producer.context().expect(next - sent);
             for record in &self.records[sent..next] {
                 let message = BaseRecord::to(name)
                     .key(record.key.as_str())
@@ -66,6 +107,7 @@ impl Load {
                     .headers(record.client_headers());
                 producer.send(message).map_err(|(error, _)| error)?;
             }
+            producer.context().wait();
             producer.commit_transaction(PATIENCE)?;
             sent = next;
         }
@@ -97,7 +139,7 @@ pub async fn run(
             .set("linger.ms", "1")
             .set("partitioner", "murmur2_random");
         senders.spawn_blocking(move || {
-            let producer: ThreadedProducer<DefaultProducerContext> = config.create()?;
+            let producer = ThreadedProducer::from_config_and_context(&config, Receipts::default())?;
             producer.init_transactions(PATIENCE)?;
             let ends = transactions.get(&*load.topic.label()).context("a topic was not relayed")?;
             gate.pass();
