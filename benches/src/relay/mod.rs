@@ -113,7 +113,7 @@ fn section(rounds: &[Round], loads: &[Arc<Load>], steady: &Steady, settings: &Se
          comes before, taking leases and fencing predecessors, is not counted.\n\n\
          The bare limit sends the same records, made before, in transactions of the same sizes into \
          the same topics, by a transactional producer for each of them with the relay's settings; it \
-         reads no log, makes no records, waits for nothing but commits, and writes no marks. \
+         reads no log, makes no records, waits for nothing but receipts and commits, and writes no marks. \
          {} rounds.\n\n\
          What moves these figures: broker, database and clients share the cores, so that it is work \
          that is measured; the broker does not wait for the disk. Far behind the head each topic \
