@@ -70,7 +70,6 @@ impl KafkaFeed {
             .set("partition.assignment.strategy", "roundrobin")
             // How long the partitions of a process that crashed stay without a reader.
             .set("session.timeout.ms", "10000")
-            .set("topic.metadata.refresh.interval.ms", "30000")
             .set("queued.max.messages.kbytes", "16384");
         let consumer: StreamConsumer<Rebalances> =
             config.create_with_context(Rebalances::default()).map_err(broken)?;

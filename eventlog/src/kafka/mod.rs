@@ -65,7 +65,10 @@ impl KafkaSettings {
             .set("bootstrap.servers", &self.bootstrap)
             .set("client.id", &self.prefix)
             // A broker that comes back is to be found within a second or so.
-            .set("reconnect.backoff.max.ms", "1000");
+            .set("reconnect.backoff.max.ms", "1000")
+            // A client that was told of a partition without a leader, as by a broker that has just come
+            // back, asks again so soon.
+            .set("topic.metadata.refresh.interval.ms", "10000");
         config
     }
 }

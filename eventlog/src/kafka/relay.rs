@@ -40,6 +40,9 @@ const MAX_BATCH_EVENTS: usize = 1000;
 /// A batch is closed before it grows beyond this many bytes.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
+/// A producer that aborts one batch so often in a row is replaced, for what is wrong may be its own.
+const MAX_ABORTS: u32 = 3;
+
 /// Why a topic is not published any more. See the module about the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
@@ -348,6 +351,9 @@ impl Relay {
                 Err(Fault::Aborted(error)) => {
                     self.error("aborted");
                     tracing::warn!(topic = self.name, %error, "a batch was aborted and is repeated");
+                    if pause.n_attempts + 1 == MAX_ABORTS {
+                        return Err(End::Again(error.to_string()));
+                    }
                     pause.wait().await;
                 }
                 Err(fault) => return Err(end(fault)),
