@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::load::Load;
 use crate::orders::{n_stored, until_a_lock_is_waited_for};
 use crate::product::Product;
-use crate::relays::delete_topics;
+use crate::relays::{delete_topics, until_publishing};
 use crate::row::{Length, Row};
 use crate::servers::Postgres;
 use crate::world::{World, root, until};
@@ -497,6 +497,7 @@ async fn log_is_restored() -> String {
     world.use_kafka(broker, true);
     let mut product = Product::on(world).await;
     let relay = product.world.start("relay");
+    until_publishing(&relay).await;
     let load = product.load(4);
     load.until_more(40).await;
     let done = load.stop().await;
