@@ -35,7 +35,7 @@ pub struct Relayed {
 pub async fn events(store: &dyn EventStore) -> anyhow::Result<Vec<(Topic, Vec<StoredEvent>)>> {
     let mut all = vec![];
     for topic in published(false) {
-        let filter = Filter { aggregates: vec![topic.aggregate.to_owned()] };
+        let filter = Filter::of_aggregates([topic.aggregate]);
         let (mut after, mut events) = (Position(0), vec![]);
         loop {
             let page = store.read_log(after, &filter, PAGE).await?;
