@@ -85,11 +85,12 @@ async fn download(
         let id: ResumeId = id.parse().map_err(|_| ApiError::not_found("RESUME_NOT_FOUND"))?;
         let row = resumes::get(&state.reads, &view, id).await?;
         let row = row.ok_or_else(|| ApiError::not_found("RESUME_NOT_FOUND"))?;
+        // Opened before a kept copy is called good: that of a person who was forgotten is not.
+        let bytes = state.files.get(caller.company, &row.file_hash).await?;
         let tag = format!("\"{}\"", row.file_hash);
         if etag::is_known(&headers, &tag) {
             return Ok(described(StatusCode::NOT_MODIFIED.into_response(), &row, &tag));
         }
-        let bytes = state.files.get(caller.company, &row.file_hash).await?;
         Ok(described(Response::new(Body::from(bytes)), &row, &tag))
     };
     let response = match found.await {
