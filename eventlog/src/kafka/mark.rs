@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -49,6 +49,16 @@ pub enum MarkError {
     /// The last mark of the topic is not one of ours.
     #[error("the mark is malformed")]
     Malformed,
+    /// A transaction of another producer stays open in the partition of marks, and the broker does
+    /// not end it: some versions forget to after a restart, see the README.
+    #[error(
+        "an open transaction holds back {topic}, though the broker should have ended it: \
+         kafka-transactions.sh find-hanging tells whose it is"
+    )]
+    HeldBack {
+        /// The topic of marks.
+        topic: String,
+    },
     /// The broker refused or could not be reached; trying again is right.
     #[error("the mark could not be read: {0}")]
     Kafka(#[from] KafkaError),
@@ -86,12 +96,12 @@ pub async fn read_mark(settings: &KafkaSettings, topic: &str) -> Result<Option<M
 /// All topics' publishers write into the one partition of marks. While another's transaction is
 /// open, readers of committed records see the end of the partition where that transaction began,
 /// although a mark of ours may be committed behind it. Taking the one before would publish twice.
-async fn wait_until_settled(settings: &KafkaSettings) -> Result<(), KafkaError> {
+async fn wait_until_settled(settings: &KafkaSettings) -> Result<(), MarkError> {
     let began_at = Instant::now();
     let written = high_watermark(settings, "read_uncommitted").await?;
     while high_watermark(settings, "read_committed").await? < written {
         if began_at.elapsed() > PATIENCE {
-            return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::OperationTimedOut));
+            return Err(MarkError::HeldBack { topic: marks_name(&settings.prefix) });
         }
         sleep(Duration::from_millis(10)).await;
     }

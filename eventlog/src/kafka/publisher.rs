@@ -1,5 +1,11 @@
 //! One topic's transactional producer: a batch of events and the topic's mark, both or neither.
 //!
+//! A producer whose transaction failed is never used again, and does not abort it: the next one with
+//! the same transactional id does that by starting, under an epoch of its own. The client library
+//! (librdkafka 2.12) gives the numbers of records that wait to be sent anew when a transaction is
+//! aborted to the records after them, though the broker may have taken those already; it would then
+//! take the batch's repetition for theirs, say that it has it, and never hold it.
+//!
 //! Everything here blocks and belongs on a thread that may.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,10 +39,7 @@ const ENDING: Duration = Duration::from_secs(30);
 /// Why a batch is not known to be in the topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Nothing of the batch is in the topic and the producer is good: the batch may be repeated.
-    #[error("the transaction was aborted: {0}")]
-    Aborted(KafkaError),
-    /// The producer is of no more use, or what became of the batch is not known: a new producer
+    /// The producer is of no more use, and what became of the batch is not known: a new producer
     /// has to read the mark.
     #[error("the producer is of no more use: {0}")]
     Broken(KafkaError),
@@ -120,7 +123,7 @@ impl Publisher {
     /// a transaction that it left open has been ended. Once `is_abandoned`, calls are not repeated.
     ///
     /// # Errors
-    /// [`Fault`]; never [`Fault::Aborted`].
+    /// [`Fault`].
     pub fn start(
         settings: &KafkaSettings,
         topic: String,
@@ -153,16 +156,9 @@ impl Publisher {
     pub fn publish(&self, records: &[Record], mark: &Mark) -> Result<(), Fault> {
         self.producer.context().forget();
         self.producer.begin_transaction().map_err(|error| self.fault(error))?;
-        match self.fill(records, mark) {
-            Ok(()) => {}
-            Err(error) => return Err(self.abort(error)),
-        }
+        self.fill(records, mark).map_err(|error| self.fault(error))?;
         (self.fail_points)("after_mark_before_commit");
-        match self.repeat(|producer| producer.commit_transaction(CALL)) {
-            Ok(()) => {}
-            Err(Fault::Aborted(error)) => return Err(self.abort(error)),
-            Err(fault) => return Err(fault),
-        }
+        self.repeat(|producer| producer.commit_transaction(CALL))?;
         (self.fail_points)("after_commit");
         Ok(())
     }
@@ -184,19 +180,6 @@ impl Publisher {
         let message = BaseRecord::to(&self.marks).key(self.topic.as_str()).payload(value.as_str());
         self.producer.send(message).map_err(|(error, _)| error)?;
         self.producer.context().wait(records.len() + 1, TRANSACTION_TIMEOUT)
-    }
-
-    fn abort(&self, error: KafkaError) -> Fault {
-        if let fault @ (Fault::Fenced | Fault::Broken(_)) = self.fault(error.clone())
-            && self.producer.client().fatal_error().is_some()
-        {
-            return fault;
-        }
-        match self.repeat(|producer| producer.abort_transaction(CALL)) {
-            Ok(()) => Fault::Aborted(error),
-            Err(Fault::Fenced) => Fault::Fenced,
-            Err(Fault::Aborted(error) | Fault::Broken(error)) => Fault::Broken(error),
-        }
     }
 
     /// Repeats a call of the transaction's protocol as long as it says that it may be repeated: it
@@ -230,20 +213,12 @@ impl Publisher {
             KafkaError::Transaction(answer) => Some(answer.code()),
             other => other.rdkafka_error_code(),
         });
-        match (code, &error) {
-            (
-                Some(
-                    RDKafkaErrorCode::Fenced
-                    | RDKafkaErrorCode::ProducerFenced
-                    | RDKafkaErrorCode::InvalidProducerEpoch,
-                ),
-                _,
+        match code {
+            Some(
+                RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch,
             ) => Fault::Fenced,
-            (_, KafkaError::Transaction(answer))
-                if fatal.is_none() && answer.txn_requires_abort() =>
-            {
-                Fault::Aborted(error)
-            }
             _ => Fault::Broken(error),
         }
     }

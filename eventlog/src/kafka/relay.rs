@@ -40,9 +40,6 @@ const MAX_BATCH_EVENTS: usize = 1000;
 /// A batch is closed before it grows beyond this many bytes.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// A producer that aborts one batch so often in a row is replaced, for what is wrong may be its own.
-const MAX_ABORTS: u32 = 3;
-
 /// Why a topic is not published any more. See the module about the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
@@ -309,7 +306,7 @@ impl Relay {
             Ok(Some(mark)) => self.compare(&mark).await,
             Ok(None) => Err(End::Stop(Stopped::MarkMissing { topic })),
             Err(MarkError::Malformed) => Err(End::Stop(Stopped::MarkMalformed { topic })),
-            Err(MarkError::Kafka(error)) => Err(End::Again(error.to_string())),
+            Err(error) => Err(End::Again(error.to_string())),
         }
     }
 
@@ -330,7 +327,7 @@ impl Relay {
         }
     }
 
-    /// Publishes one batch, again and again while that is possible with the same producer.
+    /// Publishes one batch.
     async fn publish_batch(
         &self,
         publisher: &Arc<Publisher>,
@@ -341,24 +338,10 @@ impl Relay {
         };
         let mark = Mark { position: last.position, hash: last.hash };
         let base = &self.parts.settings.schema_base;
-        let records: Arc<[Record]> =
+        let records: Vec<Record> =
             events.iter().map(|event| self.topic.record(event, base)).collect();
-        let mut pause = Pause::default();
-        loop {
-            let (publisher, batch) = (Arc::clone(publisher), Arc::clone(&records));
-            match blocking(move || publisher.publish(&batch, &mark)).await {
-                Ok(()) => break,
-                Err(Fault::Aborted(error)) => {
-                    self.error("aborted");
-                    tracing::warn!(topic = self.name, %error, "a batch was aborted and is repeated");
-                    if pause.n_attempts + 1 == MAX_ABORTS {
-                        return Err(End::Again(error.to_string()));
-                    }
-                    pause.wait().await;
-                }
-                Err(fault) => return Err(end(fault)),
-            }
-        }
+        let publisher = Arc::clone(publisher);
+        blocking(move || publisher.publish(&records, &mark)).await.map_err(end)?;
         counter!("colloquy_relay_batches_total", "topic" => self.name.clone()).increment(1);
         counter!("colloquy_relay_events_total", "topic" => self.name.clone())
             .increment(events.len() as u64);
@@ -374,7 +357,7 @@ impl Relay {
 fn end(fault: Fault) -> End {
     match fault {
         Fault::Fenced => End::StandBy,
-        Fault::Aborted(error) | Fault::Broken(error) => End::Again(error.to_string()),
+        Fault::Broken(error) => End::Again(error.to_string()),
     }
 }
 

@@ -236,7 +236,7 @@ async fn one_topic_fails() -> String {
     // Too little for a batch of events, enough for the broker's own word that one was aborted.
     alter(world, &name, "300").await;
     until("the jobs' relay is refused", async || {
-        (n_said(&own.relay, "a batch was aborted and is repeated") > 0).then_some(())
+        (n_said(&own.relay, "starting a new producer") > 0).then_some(())
     })
     .await;
     // Another topic goes on beside it.
@@ -252,7 +252,7 @@ async fn one_topic_fails() -> String {
     own.product.holds(&done).await;
     own.product.is_published_and_projected().await;
     own.is_running();
-    let n = n_said(&own.relay, "a batch was aborted and is repeated");
+    let n = n_said(&own.relay, "starting a new producer");
     format!("{n} batches refused by {name}; meanwhile {n_members} events in the members' topic")
 }
 

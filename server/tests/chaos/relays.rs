@@ -227,10 +227,7 @@ async fn fatal_producer_errors(length: Length) -> String {
             .await;
         until("the relay is back", async || (n_begun() > n_begun_before).then_some(())).await;
     }
-    let n_noticed = |relay: &Process| {
-        let n_aborted = n_said(relay, "a batch was aborted and is repeated");
-        (n_aborted, n_said(relay, "starting a new producer"))
-    };
+    let n_noticed = |relay: &Process| n_said(relay, "starting a new producer");
     // The broker stands still past every time limit of an open transaction, until that is noticed.
     let before = n_noticed(&relay);
     broker.signal(Signal::SIGSTOP);
@@ -243,9 +240,8 @@ async fn fatal_producer_errors(length: Length) -> String {
     product.holds(&done).await;
     product.is_published_and_projected().await;
     relay.is_running();
-    let after = n_noticed(&relay);
-    let (n_aborted, n_new) = (after.0 - before.0, after.1 - before.1);
-    format!("fenced {n} times, {n_aborted} batches aborted, {n_new} producers replaced")
+    let n_new = n_noticed(&relay) - before;
+    format!("fenced {n} times, {n_new} producers replaced")
 }
 
 /// Takes the transactional id of the jobs' relay.
