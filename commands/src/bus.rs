@@ -383,7 +383,13 @@ impl Bus {
         let appended = match self.store.append(append).await {
             Ok(appended) => appended,
             Err(AppendError::Conflict { .. }) => {
-                self.warm.drop_stale(stream);
+                let entry = self.read_on(stream, (*loaded.entry).clone()).await?;
+                // Nothing follows only where the log was put back to an earlier state.
+                if entry.version == loaded.entry.version {
+                    self.warm.drop_stale(stream);
+                } else {
+                    self.warm.put(stream, entry);
+                }
                 return Ok(None);
             }
             Err(AppendError::GuardMoved) => {
@@ -461,8 +467,16 @@ impl Bus {
 
     /// Reads the whole history of a stream.
     async fn read<A: Aggregate>(&self, stream: &StreamId) -> Result<Arc<Entry<A>>, CommandError> {
+        self.read_on(stream, Entry::default()).await
+    }
+
+    /// Reads what follows what is known of a stream.
+    async fn read_on<A: Aggregate>(
+        &self,
+        stream: &StreamId,
+        mut entry: Entry<A>,
+    ) -> Result<Arc<Entry<A>>, CommandError> {
         const PAGE: usize = 500;
-        let mut entry = Entry::<A>::default();
         loop {
             let page = self.store.read_stream(stream, entry.version, PAGE).await;
             let page = page.map_err(|ReadError| CommandError::Unavailable)?;

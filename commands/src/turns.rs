@@ -14,8 +14,9 @@ use eventlog::envelope::StreamId;
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 use tokio::time::timeout;
 
-/// How long a command waits for those before it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command waits for those before it: long enough that going ahead is the exception, for
+/// whoever does so costs all the others a second attempt.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The streams that commands of this process are at work on.
 #[derive(Default)]
