@@ -1,5 +1,6 @@
 //! One row: a fault and what must hold after it.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -57,9 +58,16 @@ impl Row {
                 return true;
             }
             Ok(Err(_)) => format!("not over within {LIMIT:?}"),
-            Err(_) => "something does not hold, see above".to_owned(),
+            Err(panic) => said(&*panic),
         };
         println!("{name:<3} FAILED  {seconds:6.1} s  {fault}: {why}");
         false
     }
+}
+
+/// What a panic said: told again at the end, behind all that the processes had logged.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let literal = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+    let said = panic.downcast_ref::<String>().cloned().or(literal);
+    said.unwrap_or_else(|| "something does not hold, see above".to_owned())
 }
