@@ -129,6 +129,24 @@ create table vault.secret (
 
 revoke all on schema vault from public;
 
+-- A subject's key, stored first if there is none; nothing while another one is storing it. Does not wait
+-- for the disk: the append that first names the key does, and whatever is in the server's log before it
+-- is then there, too.
+create function vault.make_key(fresh_id uuid, company uuid, kind text, subject uuid, fresh bytea)
+returns setof vault.subject_key language plpgsql set search_path = public, pg_catalog, pg_temp as $$
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  return query
+    with made as (
+      insert into vault.subject_key (key_id, company_id, subject_kind, subject_id, wrapped)
+      values (fresh_id, company, kind, subject, fresh) on conflict do nothing
+      returning *)
+    select * from made
+    union all
+    select k.* from vault.subject_key k
+     where k.company_id = company and k.subject_kind = kind and k.subject_id = subject;
+end $$;
+
 -- Every append begins here. A transaction that sees less than what was committed before it got the
 -- lock would give positions out twice, so it is refused.
 create function es_lock_order() returns void language plpgsql as $$

@@ -4,7 +4,7 @@
 //! seals one.
 
 use async_trait::async_trait;
-use commands::{Bus, Order, Receipt, new_id};
+use commands::{Bus, Order, Receipt, derive_id, new_id};
 use domain::caller::{Actor, Caller, Role};
 use domain::candidate::{Candidate, Command, GivenProfile};
 use domain::ids::{CandidateId, CompanyId, MemberId};
@@ -34,11 +34,14 @@ impl BusSystem {
         Self { name, bus, caller }
     }
 
-    /// The `nth` command to an aggregate, from 0.
+    /// The `nth` command to an aggregate, from 0. Its id derives from the first order, as the API makes
+    /// ids.
     ///
     /// # Errors
     /// It was not carried out.
     pub async fn give(&self, aggregate: Uuid, nth: u32) -> anyhow::Result<Receipt> {
+        let command_id = if nth == 0 { aggregate } else { new_id(&SystemClock) };
+        let aggregate = derive_id(&self.caller, aggregate, "candidate", 0);
         let command = if nth == 0 {
             let profile = GivenProfile {
                 full_name: "Ada Byron Lovelace".to_owned(),
@@ -50,7 +53,7 @@ impl BusSystem {
         } else {
             Command::AddNote { text: NOTE.to_owned() }
         };
-        let order = Order::of_client(new_id(&SystemClock), NOTE.as_bytes().to_vec());
+        let order = Order::of_client(command_id, NOTE.as_bytes().to_vec());
         Ok(self.bus.execute::<Candidate>(&self.caller, aggregate, command, order).await?)
     }
 }

@@ -252,9 +252,21 @@ impl Bus {
             trace_parent: order.trace_parent.clone(),
         };
         let _turn = self.turns.take(&stream).await;
+        // Whose id derives from this very order is not there, unless the order is a repeat: nothing is
+        // read in vain. Whatever comes of that but an append is looked into by an attempt that reads.
+        let is_new = stream.id == derive_id(caller, order.command_id, A::NAME, 0);
+        if is_new && self.store.capabilities().claims && self.warm.get::<A>(&stream).is_none() {
+            let nothing = Loaded { entry: Arc::new(Entry::default()), from_cache: false };
+            match self.attempt::<A>(caller, &stream, nothing, &command, &order, &cause).await {
+                Ok(Some(receipt)) if receipt.wrote => return Ok(receipt),
+                Err(CommandError::OutcomeUnknown) => return Err(CommandError::OutcomeUnknown),
+                _ => {}
+            }
+        }
         for _ in 0..self.settings.max_attempts {
+            let loaded = self.load::<A>(&stream).await?;
             if let Some(receipt) =
-                self.attempt::<A>(caller, &stream, &command, &order, &cause).await?
+                self.attempt::<A>(caller, &stream, loaded, &command, &order, &cause).await?
             {
                 return Ok(receipt);
             }
@@ -267,11 +279,11 @@ impl Bus {
         &self,
         caller: &Caller,
         stream: &StreamId,
+        loaded: Loaded<A>,
         command: &A::Command,
         order: &Order,
         cause: &Cause,
     ) -> Result<Option<Receipt>, CommandError> {
-        let loaded = self.load::<A>(stream).await?;
         let entry = &loaded.entry;
         // Before anything is judged anew: a repeat is the same order by the same actor, and it was
         // allowed when it was carried out. Its tenant and the actor's roles were looked at by now; how
@@ -361,6 +373,7 @@ impl Bus {
             keys.sort_unstable();
             keys.dedup();
         }
+        let named = keys.clone();
         let append = Append {
             stream: stream.clone(),
             expected: loaded.entry.version,
@@ -397,7 +410,12 @@ impl Bus {
                 return Ok(None);
             }
             Err(AppendError::Claimed { kind }) => return Err(taken(kind)),
-            Err(AppendError::SubjectErased) => return Err(CommandError::SubjectErased),
+            // Forgotten, or lost in a crash of the server before an append named it: the next attempt
+            // asks the vault.
+            Err(AppendError::SubjectErased) => {
+                self.codec.vault().doubt(&named);
+                return Ok(None);
+            }
             Err(AppendError::TooLarge) => return Err(CommandError::TooLarge),
             Err(AppendError::Malformed(why)) => {
                 tracing::error!(%why, stream = %stream, "an append has not the form of one");

@@ -216,7 +216,7 @@ impl Codec {
         context: &str,
         clear: &[u8],
     ) -> Result<Vec<u8>, CodecError> {
-        let key = self.vault.key_for(key_home(company, subject), subject).await?;
+        let key = self.vault.durable_key_for(key_home(company, subject), subject).await?;
         let nonce: [u8; 12] = rand::random();
         let sealed = seal_raw(&key, &nonce, context.as_bytes(), clear)
             .ok_or_else(|| CodecError::Unsealable { name: "file".to_owned() })?;

@@ -210,6 +210,17 @@ async fn a_command_about_an_erased_person_is_refused() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_lost_before_an_append_named_it_is_made_anew() {
+    let w = World::with_lost_keys();
+    w.register(10, "ada@example.com").await.expect("registered");
+    let subject = Subject::Candidate(domain::ids::CandidateId(id(10)));
+    let key = w.vault.key_for(w.hr.company, subject).await.expect("the one that was kept").id;
+    let log = w.store.read_log(Position(0), &Filter::default(), 10).await.expect("read");
+    let payload = String::from_utf8_lossy(&log.events[0].payload).into_owned();
+    assert!(payload.contains(&key.to_string()), "sealed with a key that nobody has: {payload}");
+}
+
+#[tokio::test]
 async fn no_personal_text_stands_in_the_log() {
     let w = World::new();
     w.register(10, "ada@example.com").await.expect("registered");

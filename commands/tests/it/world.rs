@@ -1,7 +1,10 @@
 //! A company in memory, and two processes that work on it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use chrono::DateTime;
 use commands::{Bus, BusSettings, CommandError, Order, Receipt};
 use domain::application::{self, Application};
@@ -10,13 +13,16 @@ use domain::candidate::{self, Candidate, GivenProfile};
 use domain::ids::{AccountId, CandidateId, CompanyId, JobId, MemberId, QuestionId};
 use domain::job::{self, Description, Difficulty, Dimension, Job, Question, QuestionType};
 use domain::member::{self, Member};
+use domain::personal::Subject;
 use domain::values::Weight;
 use eventlog::clock::ManualClock;
 use eventlog::codec::Codec;
+use eventlog::envelope::StreamId;
 use eventlog::store::EventStore;
 use eventlog::store::memory::MemoryStore;
 use eventlog::vault::memory::MemoryVault;
 use eventlog::vault::secrets::Secrets;
+use eventlog::vault::{KeyState, KeyVault, SubjectKey, VaultError};
 use uuid::Uuid;
 
 /// Two buses on one log, each with a cache of its own, as two processes have.
@@ -40,15 +46,68 @@ pub fn member(company: CompanyId, n: u128, role: Role) -> Caller {
     Caller { company, actor: Actor::Member(MemberId(id(n))), roles: vec![role] }
 }
 
+/// A vault whose server crashed: it still knows a key that the server no longer has.
+struct KnowsLost {
+    kept: MemoryVault,
+    lost: MemoryVault,
+    is_doubted: AtomicBool,
+}
+
+#[async_trait]
+impl KeyVault for KnowsLost {
+    async fn key_for(
+        &self,
+        company: CompanyId,
+        subject: Subject,
+    ) -> Result<Arc<SubjectKey>, VaultError> {
+        match self.is_doubted.load(Ordering::Relaxed) {
+            true => self.kept.key_for(company, subject).await,
+            false => self.lost.key_for(company, subject).await,
+        }
+    }
+
+    fn doubt(&self, _ids: &[Uuid]) {
+        self.is_doubted.store(true, Ordering::Relaxed);
+    }
+
+    async fn keys(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, KeyState>, VaultError> {
+        self.kept.keys(ids).await
+    }
+
+    async fn is_erased(&self, company: CompanyId, subject: Subject) -> Result<bool, VaultError> {
+        self.kept.is_erased(company, subject).await
+    }
+
+    async fn forget(
+        &self,
+        company: CompanyId,
+        subject: Subject,
+    ) -> Result<Vec<StreamId>, VaultError> {
+        self.kept.forget(company, subject).await
+    }
+}
+
 impl World {
     pub fn new() -> Self {
+        Self::over(|kept| Arc::new(kept))
+    }
+
+    /// Buses that know keys which the vault's server lost.
+    pub fn with_lost_keys() -> Self {
+        Self::over(|kept| {
+            let (lost, is_doubted) = (MemoryVault::new(), AtomicBool::new(false));
+            Arc::new(KnowsLost { kept, lost, is_doubted })
+        })
+    }
+
+    fn over(known: impl Fn(MemoryVault) -> Arc<dyn KeyVault>) -> Self {
         let at = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
         let clock = Arc::new(ManualClock::new(at));
         let vault = MemoryVault::new();
         let store = Arc::new(MemoryStore::new(clock.clone(), vault.clone()));
         let secrets = Secrets::in_memory();
         let bus = || {
-            let codec = Codec::new(Arc::new(vault.clone()));
+            let codec = Codec::new(known(vault.clone()));
             let log = Arc::clone(&store) as Arc<dyn EventStore>;
             Bus::new(log, codec, secrets.clone(), clock.clone(), BusSettings::default())
         };

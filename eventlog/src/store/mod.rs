@@ -9,7 +9,7 @@ mod gather;
 mod lane;
 pub mod memory;
 pub mod postgres;
-mod readers;
+pub(crate) mod readers;
 mod room;
 mod rows;
 mod wake;

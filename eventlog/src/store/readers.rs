@@ -20,26 +20,26 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 const BEFORE_RETRY: Duration = Duration::from_millis(100);
 const FAREWELL: Duration = Duration::from_secs(1);
 
-pub(super) struct Readers {
+pub(crate) struct Readers {
     options: PgConnectOptions,
     allowed: Semaphore,
     idle: Mutex<Vec<PgConnection>>,
 }
 
 impl Readers {
-    pub(super) fn new(options: PgConnectOptions, max_connections: usize) -> Self {
+    pub(crate) fn new(options: PgConnectOptions, max_connections: usize) -> Self {
         let allowed = Semaphore::new(max_connections.max(1));
         Self { options, allowed, idle: Mutex::default() }
     }
 
     /// The rows of a query. It is sent again when its connection turns out to be lost, until it is
     /// time to give up, so it must only read or be harmless to repeat.
-    pub(super) async fn rows(
+    pub(crate) async fn rows(
         &self,
         query: impl Fn() -> Query<'static, Postgres, PgArguments> + Send,
     ) -> Result<Vec<PgRow>, ReadError> {
         timeout(READ_TIMEOUT, self.rows_at_last(query)).await.unwrap_or_else(|_| {
-            tracing::warn!("reading the log took too long");
+            tracing::warn!("reading took too long");
             Err(ReadError)
         })
     }
@@ -69,7 +69,10 @@ impl Readers {
                     return Ok(rows);
                 }
                 Err(error) if connect::is_definite(&error) => {
-                    tracing::warn!(reason = connect::reason(&error), "the log cannot be read");
+                    tracing::warn!(
+                        reason = connect::reason(&error),
+                        "a statement that reads was refused"
+                    );
                     return Err(ReadError);
                 }
                 // All idle connections may have been lost together; each is found out at once.
@@ -80,7 +83,7 @@ impl Readers {
     }
 
     /// Says farewell to the server on connections that nobody uses.
-    pub(super) async fn close_idle(&self) {
+    pub(crate) async fn close_idle(&self) {
         let idle = std::mem::take(&mut *self.idle());
         let closing = join_all(idle.into_iter().map(PgConnection::close));
         // A server that is gone needs no farewell.
@@ -93,7 +96,7 @@ impl Readers {
 }
 
 /// What was read, if it could be made sense of.
-pub(super) fn decoded<T>(read: sqlx::Result<T>) -> Result<T, ReadError> {
+pub(crate) fn decoded<T>(read: sqlx::Result<T>) -> Result<T, ReadError> {
     read.map_err(|error| {
         tracing::error!(reason = connect::reason(&error), "the log holds what cannot be read");
         ReadError

@@ -81,7 +81,9 @@ pub enum VaultError {
 /// Keeps the subjects' keys, and knows which streams hold whose data.
 #[async_trait]
 pub trait KeyVault: Send + Sync {
-    /// The subject's key, made durably if there is none yet.
+    /// The subject's key, made if there is none yet. A new one is durable no later than the first
+    /// append that names it; see [`KeyVault::doubt`] for one that was lost before. What else is sealed
+    /// with it needs [`KeyVault::durable_key_for`].
     ///
     /// # Errors
     /// [`VaultError::SubjectErased`] when the subject was forgotten, else see [`VaultError`].
@@ -90,6 +92,22 @@ pub trait KeyVault: Send + Sync {
         company: CompanyId,
         subject: Subject,
     ) -> Result<Arc<SubjectKey>, VaultError>;
+
+    /// The subject's key, durable by now.
+    ///
+    /// # Errors
+    /// See [`KeyVault::key_for`].
+    async fn durable_key_for(
+        &self,
+        company: CompanyId,
+        subject: Subject,
+    ) -> Result<Arc<SubjectKey>, VaultError> {
+        self.key_for(company, subject).await
+    }
+
+    /// An append that named these keys was refused, for one of them is forgotten, or was lost with its
+    /// server before it was durable: they are no longer known without asking.
+    fn doubt(&self, _ids: &[Uuid]) {}
 
     /// The keys with these ids. Ids which the vault never gave out are absent from the answer.
     ///

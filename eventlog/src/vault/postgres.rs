@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use domain::ids::CompanyId;
 use domain::personal::Subject;
 use moka::sync::Cache;
-use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
-use sqlx::{PgPool, Row};
+use sqlx::postgres::{PgArguments, PgListener, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgPool, Postgres, Row};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,10 +20,14 @@ use zeroize::Zeroizing;
 
 use super::{KeyState, KeyVault, MasterKey, SubjectKey, VaultError, wrap};
 use crate::envelope::StreamId;
+use crate::store::ReadError;
+use crate::store::readers::Readers;
 
 /// A key is asked for anew after this long, whatever was or was not heard in between.
 const LONGEST_CACHED: Duration = Duration::from_secs(60);
 const MAX_CACHED: u64 = 100_000;
+/// How many connections of its own it reads with.
+const MAX_READERS: usize = 4;
 const CHANNEL: &str = "colloquy_key_forgotten";
 const BEFORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -30,6 +35,8 @@ const BEFORE_RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct PostgresVault {
     pool: PgPool,
+    /// For what commands and consumers wait for.
+    readers: Arc<Readers>,
     master: MasterKey,
     cache: Cached,
     stop: CancellationToken,
@@ -92,13 +99,16 @@ impl PostgresVault {
             }
         });
         tasks.close();
-        Self { pool, master, cache, stop, tasks }
+        let options = pool.connect_options().as_ref().clone();
+        let readers = Arc::new(Readers::new(options, MAX_READERS));
+        Self { pool, readers, master, cache, stop, tasks }
     }
 
     /// Stops hearing of forgotten keys and lets go of all that are cached.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.wait().await;
+        self.readers.close_idle().await;
         self.cache.drop_all();
     }
 
@@ -107,24 +117,35 @@ impl PostgresVault {
         company: CompanyId,
         subject: Subject,
     ) -> Result<Option<KeyState>, VaultError> {
-        let row = sqlx::query(
-            "select key_id, company_id, subject_kind, subject_id, wrapped from vault.subject_key
-              where company_id = $1 and subject_kind = $2 and subject_id = $3",
-        )
-        .bind(company.0)
-        .bind(subject.kind())
-        .bind(subject.id())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(unavailable)?;
-        let Some(row) = row else { return Ok(None) };
-        let (company, id, state) = opened(&self.master, &row)?;
-        self.cache.put(company, id, &state);
-        Ok(Some(state))
+        let known = self.read(|| {
+            sqlx::query(
+                "select key_id, company_id, subject_kind, subject_id, wrapped from vault.subject_key
+                  where company_id = $1 and subject_kind = $2 and subject_id = $3",
+            )
+            .bind(company.0)
+            .bind(subject.kind())
+            .bind(subject.id())
+        });
+        Ok(known.await?.pop().map(|(_, state)| state))
     }
 
-    /// The subject's key, stored durably first if there is none: one round trip. `None` when another
-    /// process is storing one at this moment.
+    /// The keys in the rows of a query that may be sent again; they are cached.
+    async fn read(
+        &self,
+        query: impl Fn() -> Query<'static, Postgres, PgArguments> + Send,
+    ) -> Result<Vec<(Uuid, KeyState)>, VaultError> {
+        let rows = self.readers.rows(query).await.map_err(|ReadError| VaultError::Unavailable)?;
+        rows.iter()
+            .map(|row| {
+                let (company, id, state) = opened(&self.master, row)?;
+                self.cache.put(company, id, &state);
+                Ok((id, state))
+            })
+            .collect()
+    }
+
+    /// The subject's key, stored first if there is none: one round trip that does not wait for the
+    /// disk. `None` when another process is storing one at this moment.
     async fn make(
         &self,
         company: CompanyId,
@@ -133,28 +154,19 @@ impl PostgresVault {
         let id = super::new_key_id();
         let key = Zeroizing::new(rand::random());
         let context = wrap::subject_key_context(id, company, subject);
-        let row = sqlx::query(
-            "with made as (
-                insert into vault.subject_key (key_id, company_id, subject_kind, subject_id, wrapped)
-                values ($1, $2, $3, $4, $5) on conflict do nothing
-                returning key_id, company_id, subject_kind, subject_id, wrapped)
-             select key_id, company_id, subject_kind, subject_id, wrapped from made
-             union all
-             select key_id, company_id, subject_kind, subject_id, wrapped from vault.subject_key
-              where company_id = $2 and subject_kind = $3 and subject_id = $4",
-        )
-        .bind(id)
-        .bind(company.0)
-        .bind(subject.kind())
-        .bind(subject.id())
-        .bind(wrap::wrap(&self.master, &context, &key)?)
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(unavailable)?;
-        let Some(row) = row else { return Ok(None) };
-        let (company, id, state) = opened(&self.master, &row)?;
-        self.cache.put(company, id, &state);
-        Ok(Some(state))
+        let wrapped = wrap::wrap(&self.master, &context, &key)?;
+        let made = self.read(|| {
+            sqlx::query(
+                "select key_id, company_id, subject_kind, subject_id, wrapped
+                   from vault.make_key($1, $2, $3, $4, $5)",
+            )
+            .bind(id)
+            .bind(company.0)
+            .bind(subject.kind())
+            .bind(subject.id())
+            .bind(wrapped.clone())
+        });
+        Ok(made.await?.pop().map(|(_, state)| state))
     }
 }
 
@@ -178,6 +190,35 @@ impl KeyVault for PostgresVault {
         }
     }
 
+    async fn durable_key_for(
+        &self,
+        company: CompanyId,
+        subject: Subject,
+    ) -> Result<Arc<SubjectKey>, VaultError> {
+        let key = self.key_for(company, subject).await?;
+        // The server's log is written in order: what waits for this message waits for the key, too. A
+        // key that went with a crash is missing even so.
+        let is_kept: bool = sqlx::query_scalar(
+            "select exists (select from vault.subject_key where key_id = $1)
+               from pg_logical_emit_message(true, 'colloquy', '')",
+        )
+        .bind(key.id)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(unavailable)?;
+        if is_kept {
+            return Ok(key);
+        }
+        self.doubt(&[key.id]);
+        Err(VaultError::Unavailable)
+    }
+
+    fn doubt(&self, ids: &[Uuid]) {
+        for id in ids {
+            self.cache.drop_key(*id);
+        }
+    }
+
     async fn keys(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, KeyState>, VaultError> {
         let mut known = HashMap::with_capacity(ids.len());
         let mut missing = Vec::new();
@@ -192,19 +233,14 @@ impl KeyVault for PostgresVault {
         if missing.is_empty() {
             return Ok(known);
         }
-        let rows = sqlx::query(
-            "select key_id, company_id, subject_kind, subject_id, wrapped from vault.subject_key
-              where key_id = any($1)",
-        )
-        .bind(missing)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(unavailable)?;
-        for row in &rows {
-            let (company, id, state) = opened(&self.master, row)?;
-            self.cache.put(company, id, &state);
-            known.insert(id, state);
-        }
+        let found = self.read(|| {
+            sqlx::query(
+                "select key_id, company_id, subject_kind, subject_id, wrapped from vault.subject_key
+                  where key_id = any($1)",
+            )
+            .bind(missing.clone())
+        });
+        known.extend(found.await?);
         Ok(known)
     }
 

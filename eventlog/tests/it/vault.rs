@@ -73,6 +73,20 @@ async fn a_key_forgotten_elsewhere_is_dropped_here() {
 }
 
 #[tokio::test]
+async fn a_key_that_went_with_its_server_is_not_taken_for_a_durable_one() {
+    let database = Database::create().await;
+    let (vault, (company, subject)) = (database.vault(), somebody());
+    let lost = vault.key_for(company, subject).await.expect("makes one").id;
+    database.run("delete from vault.subject_key").await.expect("as after a crash");
+    let kept = vault.durable_key_for(company, subject).await;
+    assert_eq!(kept.err(), Some(VaultError::Unavailable));
+    let made = vault.durable_key_for(company, subject).await.expect("makes another").id;
+    assert_ne!(made, lost);
+    let same = database.vault().key_for(company, subject).await.expect("opens").id;
+    assert_eq!(same, made);
+}
+
+#[tokio::test]
 async fn every_process_has_the_same_secrets() {
     let database = Database::create().await;
     let master = MasterKey::new([7; 32]);
