@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::client::{Client, document};
 use crate::load::{Load, Seen, give};
-use crate::orders::{n_stored, order, until_a_lock_is_waited_for};
+use crate::orders::{GATE, LOG_ORDER, n_stored, order, until_lock_is_waited_for};
 use crate::product::Product;
 use crate::row::{Length, Row};
 use crate::world::{World, until};
@@ -106,7 +106,7 @@ async fn try_one(
     let (admin, variables) = (product.admin_on_new_connections(), json!({ "input": input }));
     let text = document("createJob", "job { id }");
     let tried = tokio::spawn(async move { admin.try_ask(&text, &variables).await });
-    until_a_lock_is_waited_for(&product.world).await;
+    until_lock_is_waited_for(&product.world, GATE).await;
     tried
 }
 
@@ -217,7 +217,7 @@ async fn dies_in_shutdown() -> String {
     // Whoever holds the order's lock keeps every append, and so the shutdown, from ending.
     let mut lock = product.world.pool.begin().await.expect("a transaction");
     sqlx::query("select es_lock_order()").execute(&mut *lock).await.expect("the order's lock");
-    until_a_lock_is_waited_for(&product.world).await;
+    until_lock_is_waited_for(&product.world, LOG_ORDER).await;
     product.serve.signal(Signal::SIGTERM);
     until("the process says that it stops", async || {
         let lines = product.serve.lines();

@@ -14,7 +14,7 @@ use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
 use crate::load::Load;
-use crate::orders::{n_stored, until_a_lock_is_waited_for};
+use crate::orders::{GATE, n_stored, until_lock_is_waited_for};
 use crate::product::Product;
 use crate::relays::{delete_topics, until_publishing};
 use crate::row::{Length, Row};
@@ -572,7 +572,7 @@ async fn migrations_are_disturbed(length: Length) -> String {
         let world = World::without_kafka().await;
         let mut holder = stop_at_a_table(&world, n_tables).await;
         let mut cut = world.start("migrate");
-        until_a_lock_is_waited_for(&world).await;
+        until_lock_is_waited_for(&world, GATE).await;
         cut.kill();
         n_whole.push(n_migrations(&world).await);
         let go_on = "drop event trigger chaos_wait; drop function chaos_wait;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::client::{self, Client};
 use crate::distributed::{play, settings};
 use crate::door::Door;
-use crate::orders::{administrator, n_stored, order, until_a_lock_is_waited_for};
+use crate::orders::{LOG_ORDER, administrator, n_stored, order, until_lock_is_waited_for};
 use crate::process::{Process, free_port};
 use crate::world::{World, until};
 
@@ -199,7 +199,7 @@ async fn an_api_killed_while_the_log_works_for_it_answers_the_repeat_as_the_firs
         let (admin, document, input) = (admin.clone(), document.clone(), input.clone());
         tokio::spawn(async move { admin.try_ask(&document, &json!({ "input": input })).await })
     };
-    until_a_lock_is_waited_for(&world).await;
+    until_lock_is_waited_for(&world, LOG_ORDER).await;
     serve.kill();
     assert!(asked.await.expect("no panic").is_err(), "a dead process has answered");
     lock.rollback().await.expect("the lock is given back");

@@ -46,13 +46,21 @@ pub fn stream(id: &str) -> Uuid {
     id.parse().expect("an id")
 }
 
-/// Waits until a transaction stands still, an append's mostly, for an advisory lock that the test has.
-pub async fn until_a_lock_is_waited_for(world: &World) {
+/// The lock that every append takes, see `es_lock_order`.
+pub const LOG_ORDER: i64 = 7_305_808_870_195_457_906;
+
+/// A lock of the tests' own, for a trigger to wait for.
+pub const GATE: i64 = 4711;
+
+/// Waits until a transaction stands still for an advisory lock of this number, which the test has.
+pub async fn until_lock_is_waited_for(world: &World, number: i64) {
     until("a transaction waits for a lock", async || {
         let n_waiting: i64 = sqlx::query_scalar(
             "select count(*) from pg_locks l join pg_stat_activity a using (pid)
-              where l.locktype = 'advisory' and not l.granted and a.datname = current_database()",
+              where l.locktype = 'advisory' and not l.granted and a.datname = current_database()
+                and (l.classid::bigint << 32 | l.objid::bigint) = $1",
         )
+        .bind(number)
         .fetch_one(&world.pool)
         .await
         .expect("the locks can be read");
