@@ -57,7 +57,8 @@ pub async fn run(settings: &Settings) -> anyhow::Result<String> {
     for clients in &settings.clients {
         all.push(field.measure_at(*clients, settings).await?);
     }
-    let breakdown = breakdown::run(&field.parts, &field.with_log, settings).await?;
+    let bare = raw::Pooled::connect(&field.bare, 1, field.payload.clone()).await?;
+    let breakdown = breakdown::run(&field.parts, &field.with_log, &bare, settings).await?;
     let text = section(&all, &field, settings) + "\n" + &breakdown;
     field.close().await?;
     Ok(text)

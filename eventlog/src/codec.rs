@@ -17,6 +17,7 @@ use domain::event::{Event, current_version};
 use domain::ids::CompanyId;
 use domain::personal::Subject;
 use hmac::{Hmac, Mac};
+use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 use uuid::Uuid;
@@ -328,10 +329,10 @@ fn decode(
     let mut data = payload;
     open_value(stored, &mut data, keys, &mut String::new())?;
     let data = upcast(&stored.name, stored.schema_version, data);
-    let mut tagged = Map::new();
-    tagged.insert("type".to_owned(), Value::String(kind.to_owned()));
-    tagged.insert("data".to_owned(), data);
-    match Event::deserialize_tagged(aggregate, Value::Object(tagged)) {
+    // Not as an object, in which the data would come first and be kept aside until the type is known.
+    let tagged = [("type", Value::String(kind.to_owned())), ("data", data)];
+    let tagged = MapDeserializer::<_, serde_json::Error>::new(tagged.into_iter());
+    match Event::deserialize_tagged(aggregate, tagged) {
         None => Err(unknown()),
         Some(Ok(event)) => Ok(event),
         // serde's message can quote the content, so it goes nowhere.

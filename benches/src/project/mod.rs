@@ -64,12 +64,21 @@ pub async fn run(settings: &Settings) -> anyhow::Result<String> {
         }
     }
     let mut text = section(&fields, n_events, settings);
+    let mut limits = vec![];
     for field in &fields {
         if let [alone] = field.pairs.as_slice() {
             let opening = opening(&database, &alone.model).await?;
             let _ = writeln!(text, "{}", field.steps(opening));
+            limits.push(field.limit(opening));
         }
     }
+    let _ = writeln!(
+        text,
+        "\nWhat limits it is that events have to be had before they can be folded: reading the log, \
+         looking up versions and opening what is sealed alone take as long as {} bare upserts. Most of \
+         that is parsing, opening and decoding in the client.",
+        limits.join(", "),
+    );
     database.drop().await?;
     Ok(text)
 }
@@ -117,6 +126,12 @@ impl Field<'_> {
             thousands(self.middle(|(ours, bare)| ours.n_events as f64 / bare)),
             spread(ratios),
         )
+    }
+
+    /// How many bare upserts take as long as what comes before folding.
+    fn limit(&self, opening: f64) -> String {
+        let before = self.middle(|(ours, bare)| (ours.steps[0] + ours.steps[1] + opening) / bare);
+        format!("{before:.1} ({})", self.name)
     }
 
     /// Milliseconds of a batch, step by step, and of the bare upsert; `opening` are the seconds that
