@@ -185,12 +185,11 @@ pub async fn run(
     if let [[cold_read, _, cold_append], [_, _, warm_append]] = notes[..] {
         let _ = writeln!(
             text,
-            "\nWhat limits one client is the server: were a note neither judged nor sealed nor hashed, \
-             reading its stream and appending it would still take {:.3} ms, {:.2} of the bare insert's \
-             rate, and appending alone, where the state is in memory, {warm_append:.3} ms, {:.2} of it. \
-             Appending is one round trip and one flush, as the bare insert is; the rest of it is what \
-             the server does between: the order's lock, the stream's version and the key looked up, two \
-             rows written instead of one.",
+            "\nThe limit of one client: were a note neither judged nor sealed nor hashed, reading its \
+             stream and appending it would take {:.3} ms, {:.2} of the bare insert's rate, and \
+             appending alone, where the state is in memory, {warm_append:.3} ms, {:.2} of it. \
+             Appending is one round trip and one flush, as the bare insert is; between them the server \
+             takes the order's lock, looks up the stream's version and the key, and writes two rows.",
             cold_read + cold_append,
             bare / (cold_read + cold_append),
             bare / warm_append,

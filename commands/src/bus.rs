@@ -24,6 +24,9 @@ use crate::error::CommandError;
 use crate::ids::derive_id;
 use crate::turns::Turns;
 
+/// How many events of a stream are read at once.
+const PAGE: usize = 500;
+
 /// What surrounds a command.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -254,12 +257,15 @@ impl Bus {
         let _turn = self.turns.take(&stream).await;
         // Whose id derives from this very order is not there, unless the order is a repeat: nothing is
         // read in vain. Whatever comes of that but an append is looked into by an attempt that reads.
+        // Where claims are made before the events, a repeat would meet its own.
         let is_new = stream.id == derive_id(caller, order.command_id, A::NAME, 0);
         if is_new && self.store.capabilities().claims && self.warm.get::<A>(&stream).is_none() {
             let nothing = Loaded { entry: Arc::new(Entry::default()), from_cache: false };
             match self.attempt::<A>(caller, &stream, nothing, &command, &order, &cause).await {
                 Ok(Some(receipt)) if receipt.wrote => return Ok(receipt),
-                Err(CommandError::OutcomeUnknown) => return Err(CommandError::OutcomeUnknown),
+                Err(error @ (CommandError::OutcomeUnknown | CommandError::Unavailable)) => {
+                    return Err(error);
+                }
                 _ => {}
             }
         }
@@ -396,12 +402,9 @@ impl Bus {
         let appended = match self.store.append(append).await {
             Ok(appended) => appended,
             Err(AppendError::Conflict { .. }) => {
-                let entry = self.read_on(stream, (*loaded.entry).clone()).await?;
-                // Nothing follows only where the log was put back to an earlier state.
-                if entry.version == loaded.entry.version {
-                    self.warm.drop_stale(stream);
-                } else {
-                    self.warm.put(stream, entry);
+                self.warm.drop_stale(stream);
+                if let Some(entry) = self.read_on(stream, &loaded.entry).await? {
+                    self.warm.put(stream, Arc::new(entry));
                 }
                 return Ok(None);
             }
@@ -485,39 +488,71 @@ impl Bus {
 
     /// Reads the whole history of a stream.
     async fn read<A: Aggregate>(&self, stream: &StreamId) -> Result<Arc<Entry<A>>, CommandError> {
-        self.read_on(stream, Entry::default()).await
-    }
-
-    /// Reads what follows what is known of a stream.
-    async fn read_on<A: Aggregate>(
-        &self,
-        stream: &StreamId,
-        mut entry: Entry<A>,
-    ) -> Result<Arc<Entry<A>>, CommandError> {
-        const PAGE: usize = 500;
+        let mut entry = Entry::<A>::default();
         loop {
-            let page = self.store.read_stream(stream, entry.version, PAGE).await;
-            let page = page.map_err(|ReadError| CommandError::Unavailable)?;
+            let page = self.page(stream, entry.version).await?;
             let n_events = page.len();
-            let recorded =
-                self.codec.open_withheld(page).await.map_err(|error| unread(stream, &error))?;
-            for r in &recorded {
-                let Some(event) = A::event(&r.event) else {
-                    tracing::error!(stream = %stream, "an event of another aggregate in the stream");
-                    return Err(CommandError::Unreadable);
-                };
-                let remembered = Remembered {
-                    fingerprint: r.stored.cause.fingerprint.clone(),
-                    version: r.stored.version,
-                    position: r.stored.position,
-                    recorded_at: r.stored.recorded_at,
-                };
-                entry.take_in(event, r.stored.occurred_at, &r.stored.cause, remembered);
-            }
+            self.take_in(stream, &mut entry, page).await?;
             if n_events < PAGE {
                 return Ok(Arc::new(entry));
             }
         }
+    }
+
+    /// What is known of a stream with what has followed. `None` where all has to be read: nothing is
+    /// known, a page does not hold what follows, or the log was put back to an earlier state and does
+    /// not hold what is known.
+    async fn read_on<A: Aggregate>(
+        &self,
+        stream: &StreamId,
+        known: &Entry<A>,
+    ) -> Result<Option<Entry<A>>, CommandError> {
+        let Some(before) = known.version.0.checked_sub(1) else { return Ok(None) };
+        let mut page = self.page(stream, Version(before)).await?;
+        let is_held = page.first().is_some_and(|last| {
+            (last.position, last.recorded_at) == (known.position, known.recorded_at)
+        });
+        if !is_held || page.len() == PAGE {
+            return Ok(None);
+        }
+        let mut entry = known.clone();
+        self.take_in(stream, &mut entry, page.split_off(1)).await?;
+        Ok(Some(entry))
+    }
+
+    async fn page(
+        &self,
+        stream: &StreamId,
+        after: Version,
+    ) -> Result<Vec<StoredEvent>, CommandError> {
+        let page = self.store.read_stream(stream, after, PAGE).await;
+        page.map_err(|ReadError| CommandError::Unavailable)
+    }
+
+    /// Adds events to an entry, all of them or none.
+    async fn take_in<A: Aggregate>(
+        &self,
+        stream: &StreamId,
+        entry: &mut Entry<A>,
+        page: Vec<StoredEvent>,
+    ) -> Result<(), CommandError> {
+        let recorded =
+            self.codec.open_withheld(page).await.map_err(|error| unread(stream, &error))?;
+        let events: Option<Vec<_>> = recorded.iter().map(|r| A::event(&r.event)).collect();
+        let Some(events) = events else {
+            tracing::error!(stream = %stream, "an event of another aggregate in the stream");
+            return Err(CommandError::Unreadable);
+        };
+        for (event, r) in events.into_iter().zip(&recorded) {
+            let remembered = Remembered {
+                fingerprint: r.stored.cause.fingerprint.clone(),
+                version: r.stored.version,
+                position: r.stored.position,
+                recorded_at: r.stored.recorded_at,
+            };
+            entry.take_in(event, r.stored.occurred_at, &r.stored.cause, remembered);
+        }
+        Ok(())
     }
 
     async fn rely_on(

@@ -1,7 +1,7 @@
 //! Commands to one aggregate, one after the other.
 //!
-//! Of commands that decide on the same version only one is stored, and the others load and decide
-//! again: a hundred at once would read the stream thousands of times. So those of one process wait for
+//! Of commands that decide on the same version only one is stored, and the others read on and decide
+//! again: a hundred at once would decide thousands of times. So those of one process wait for
 //! each other, in the order in which they came. What is right is decided by the log alone: whoever has
 //! waited too long goes ahead without a turn.
 

@@ -66,6 +66,7 @@ mod tests {
         assert_eq!(recent.clone().get(long, async { Ok(2) }).await, Ok(1));
         assert_eq!(recent.get(Duration::ZERO, async { Ok(3) }).await, Ok(3));
     }
+
     #[tokio::test]
     async fn those_who_wait_share_a_failure_and_do_not_ask_one_after_the_other() {
         let recent = Recent::<u8>::default();

@@ -74,9 +74,8 @@ pub async fn run(settings: &Settings) -> anyhow::Result<String> {
     }
     let _ = writeln!(
         text,
-        "\nWhat limits it is that events have to be had before they can be folded: reading the log, \
-         looking up versions and opening what is sealed alone take as long as {} bare upserts. Most of \
-         that is parsing, opening and decoding in the client.",
+        "\nThe limit: events have to be had before they can be folded. Reading the log, looking up \
+         versions and opening what is sealed alone take as long as {} bare upserts.",
         limits.join(", "),
     );
     database.drop().await?;

@@ -1,4 +1,4 @@
-use commands::{CommandError, Version};
+use commands::{Bus, CommandError, Order, Receipt, Version, derive_id};
 use domain::application::{self, Application};
 use domain::caller::{Caller, Role};
 use domain::candidate::{Candidate, Command};
@@ -8,7 +8,7 @@ use eventlog::envelope::Position;
 use eventlog::store::{EventStore, Filter};
 use eventlog::vault::KeyVault;
 
-use crate::world::{World, id, member, note, order};
+use crate::world::{World, id, member, note, order, register};
 
 fn code<T: std::fmt::Debug>(result: Result<T, CommandError>) -> &'static str {
     result.expect_err("refused").code()
@@ -195,6 +195,42 @@ async fn what_a_decision_relied_on_is_guarded() {
     gone.await.expect("deactivated");
     let refused = w.other.execute::<Candidate>(&w.hr, id(10), assign(), order(4)).await;
     assert_eq!(code(refused), "MEMBER_NOT_FOUND");
+}
+
+/// A registration under the id that derives from its order, as the API gives it.
+async fn register_derived(
+    w: &World,
+    bus: &Bus,
+    n: u128,
+    email: &str,
+) -> Result<Receipt, CommandError> {
+    let order = order(n);
+    let id = derive_id(&w.hr, order.command_id, "candidate", 0);
+    bus.execute::<Candidate>(&w.hr, id, register(id, email), order).await
+}
+
+#[tokio::test]
+async fn what_an_order_makes_is_made_once_whoever_is_asked_again() {
+    let w = World::new();
+    let first = register_derived(&w, &w.one, 1, "ada@example.com").await.expect("registered");
+    for bus in [&w.one, &w.other] {
+        let again = register_derived(&w, bus, 1, "ada@example.com").await;
+        assert_eq!(again.expect("answered"), first);
+    }
+    assert_eq!(w.store.head().await, Ok(Position(1)));
+    let taken = register_derived(&w, &w.other, 2, "ada@example.com").await;
+    assert_eq!(code(taken), "CAND_002");
+    let id = first.stream.id;
+    let other_body = Order { input: b"other".to_vec(), ..order(1) };
+    let unseen = w.beside();
+    let reused =
+        unseen.execute::<Candidate>(&w.hr, id, register(id, "ada@example.com"), other_body);
+    assert_eq!(code(reused.await), "COMMAND_ID_REUSED");
+    let subject = Subject::Candidate(domain::ids::CandidateId(id));
+    w.vault.forget(w.hr.company, subject).await.expect("forgotten");
+    let unseen = w.beside();
+    let again = register_derived(&w, &unseen, 1, "ada@example.com").await;
+    assert_eq!(again.expect("answered"), first);
 }
 
 #[tokio::test]

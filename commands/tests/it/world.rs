@@ -31,6 +31,8 @@ pub struct World {
     pub other: Bus,
     pub store: Arc<MemoryStore>,
     pub vault: MemoryVault,
+    pub secrets: Secrets,
+    pub clock: Arc<ManualClock>,
     pub hr: Caller,
 }
 
@@ -113,18 +115,19 @@ impl World {
         };
         let hr = member(CompanyId(id(1)), 2, Role::Hr);
         let (one, other) = (bus(), bus());
-        Self { one, other, store, vault, hr }
+        Self { one, other, store, vault, secrets, clock, hr }
+    }
+
+    /// A process that has seen nothing yet.
+    pub fn beside(&self) -> Bus {
+        let codec = Codec::new(Arc::new(self.vault.clone()));
+        let log = Arc::clone(&self.store) as Arc<dyn EventStore>;
+        let (secrets, clock) = (self.secrets.clone(), self.clock.clone());
+        Bus::new(log, codec, secrets, clock, BusSettings::default())
     }
 
     pub async fn register(&self, n: u128, email: &str) -> Result<Receipt, CommandError> {
-        let profile = GivenProfile {
-            full_name: "Ada Example".into(),
-            email: email.into(),
-            phone: None,
-            source: None,
-        };
-        let command = candidate::Command::Register { candidate_id: CandidateId(id(n)), profile };
-        self.one.execute::<Candidate>(&self.hr, id(n), command, order(n)).await
+        self.one.execute::<Candidate>(&self.hr, id(n), register(id(n), email), order(n)).await
     }
 
     /// An application of the new candidate `n` for the new job `m`; answers its id.
@@ -184,6 +187,16 @@ impl World {
         self.one.execute::<Member>(&system, id(n), join, order(n + 0x100)).await.expect("joined");
         member_id
     }
+}
+
+pub fn register(id: Uuid, email: &str) -> candidate::Command {
+    let profile = GivenProfile {
+        full_name: "Ada Example".into(),
+        email: email.into(),
+        phone: None,
+        source: None,
+    };
+    candidate::Command::Register { candidate_id: CandidateId(id), profile }
 }
 
 pub fn note(text: &str) -> candidate::Command {

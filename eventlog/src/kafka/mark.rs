@@ -49,7 +49,7 @@ pub enum MarkError {
     /// The last mark of the topic is not one of ours.
     #[error("the mark is malformed")]
     Malformed,
-    /// A transaction of another producer stays open in the partition of marks, and the broker does
+    /// A transaction, whosever it is, stays open in the partition of marks, and the broker does
     /// not end it: some versions forget to after a restart, see the README.
     #[error(
         "an open transaction holds back {topic}, though the broker should have ended it: \

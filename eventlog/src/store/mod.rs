@@ -89,7 +89,7 @@ pub enum AppendError {
         /// The kind of claim, such as `candidate_email`.
         kind: &'static str,
     },
-    /// A key that the payload is sealed with was forgotten.
+    /// A key that the payload is sealed with was forgotten, or is not known (any more).
     #[error("the data's subject was erased")]
     SubjectErased,
     /// Nothing was written and nothing could be: the caller may try again.

@@ -199,7 +199,10 @@ impl KeyVault for PostgresVault {
         // The server's log is written in order: what waits for this message waits for the key, too. A
         // key that went with a crash is missing even so.
         let is_kept: bool = sqlx::query_scalar(
-            "select exists (select from vault.subject_key where key_id = $1)
+            "select set_config('synchronous_commit',
+                        case current_setting('synchronous_commit') when 'off' then 'on'
+                        else current_setting('synchronous_commit') end, true) is not null
+                    and exists (select from vault.subject_key where key_id = $1)
                from pg_logical_emit_message(true, 'colloquy', '')",
         )
         .bind(key.id)
@@ -214,8 +217,10 @@ impl KeyVault for PostgresVault {
     }
 
     fn doubt(&self, ids: &[Uuid]) {
-        for id in ids {
-            self.cache.drop_key(*id);
+        // Not one by one: what is known of a key by its id may have gone before what is known of its
+        // subject, and an append is refused seldom.
+        if !ids.is_empty() {
+            self.cache.drop_all();
         }
     }
 

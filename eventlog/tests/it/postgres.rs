@@ -87,6 +87,36 @@ async fn the_log_grows_from_one_partition_into_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_company_whose_events_lie_far_apart_is_read_piece_by_piece_to_the_end() {
+    let database = Database::create().await;
+    let company = stream().company;
+    let at = [1, 90_000, 250_000, 900_000];
+    for position in at {
+        let insert = format!(
+            "insert into es_event select {position}, now(), '{}', 'interview', gen_random_uuid(), 1,
+             gen_random_uuid(), 'x', 1, gen_random_uuid(), '', gen_random_uuid(), null, 'x', null,
+             now(), '', '\\x{}'",
+            company.0,
+            "00".repeat(32),
+        );
+        database.run(&insert).await.expect("inserts");
+    }
+    let store = database.store();
+    let filter = Filter { company: Some(company), ..Filter::default() };
+    let (mut after, mut found) = (Position(0), vec![]);
+    loop {
+        let page = store.read_log(after, &filter, 3).await.expect("reads");
+        found.extend(page.events.iter().map(|event| event.position.0));
+        if page.next >= page.head {
+            break;
+        }
+        assert!(page.next > after, "a page that leads nowhere");
+        after = page.next;
+    }
+    assert_eq!(found, at);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_that_the_database_refuses_harms_no_neighbour() {
     let database = Database::create().await;
     database

@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::world::{
-    Switch, append_many, complete, events_in, events_of, log, parts, records, report_of, start,
-    topic,
+    Switch, append_many, complete, events_in, events_of, log, parts, records, report_of, soon,
+    start, topic,
 };
 
 /// A broker that this test may kill.
@@ -156,7 +156,7 @@ async fn a_batch_whose_answer_was_lost_is_published_once_and_whole() {
 
     way.state.send_replace(State::LosesNext);
     append_many(&*log, "job", 30).await;
-    way.until_gone().await;
+    soon(way.until_gone()).await;
     tokio::time::sleep(OUTAGE).await;
     way.state.send_replace(State::Open);
 

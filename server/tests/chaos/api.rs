@@ -9,9 +9,10 @@ use sqlx::PgConnection;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::GATE;
 use crate::client::{Client, document};
 use crate::load::{Load, Seen, give};
-use crate::orders::{GATE, LOG_ORDER, n_stored, order, until_lock_is_waited_for};
+use crate::orders::{LOG_ORDER, n_stored, order, until_lock_is_waited_for};
 use crate::product::Product;
 use crate::row::{Length, Row};
 use crate::world::{World, until};

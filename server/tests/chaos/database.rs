@@ -13,8 +13,9 @@ use server::embedded::{Settings, find_programs};
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
+use crate::GATE;
 use crate::load::Load;
-use crate::orders::{GATE, n_stored, until_lock_is_waited_for};
+use crate::orders::{n_stored, until_lock_is_waited_for};
 use crate::product::Product;
 use crate::relays::{delete_topics, until_publishing};
 use crate::row::{Length, Row};

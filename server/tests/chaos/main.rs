@@ -45,6 +45,9 @@ use std::process::ExitCode;
 
 use row::{Length, Row};
 
+/// The advisory lock that a row holds while its trigger waits for it.
+const GATE: i64 = 4711;
+
 /// All rows, in the order in which they are played.
 fn rows() -> impl Iterator<Item = Row> {
     let all = [

@@ -49,9 +49,6 @@ pub fn stream(id: &str) -> Uuid {
 /// The lock that every append takes, see `es_lock_order`.
 pub const LOG_ORDER: i64 = 7_305_808_870_195_457_906;
 
-/// A lock of the tests' own, for a trigger to wait for.
-pub const GATE: i64 = 4711;
-
 /// Waits until a transaction stands still for an advisory lock of this number, which the test has.
 pub async fn until_lock_is_waited_for(world: &World, number: i64) {
     until("a transaction waits for a lock", async || {
