@@ -51,6 +51,8 @@ test_() {
   need maven has mvn
   need kcat has kcat
   need procps has ps
+  # The clients of the GraphQL protocols, and their audit suite.
+  need npm has npm
   # The second verifier of exports is checked against the first.
   need python3 has python3
 }
@@ -59,7 +61,6 @@ contracts() {
   test_
   need python3-venv python3 -c 'import ensurepip, venv'
   need postgresql-client has psql
-  need npm has npm
 }
 
 chaos() {

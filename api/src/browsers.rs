@@ -8,9 +8,12 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::map_response;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
+use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
@@ -77,11 +80,24 @@ pub fn guarded(routes: Router, origins: &[String]) -> Result<Router, OriginInval
             header::CONTENT_DISPOSITION,
         ])
         .max_age(KEPT);
+    let foreign_posts = foreign_posts.with_rejection_response(refused);
+    let judge = Router::new().fallback(async || StatusCode::OK).layer(foreign_posts.clone());
+    let sockets = from_fn(move |request, next| as_a_post(judge.clone(), request, next));
     // The last is the outermost.
-    Ok(routes
-        .layer(foreign_posts.with_rejection_response(refused))
-        .layer(cors)
-        .layer(map_response(told)))
+    Ok(routes.layer(foreign_posts).layer(sockets).layer(cors).layer(map_response(told)))
+}
+
+/// A page opens a WebSocket with a GET, and CORS does not ask before: it passes if a post would.
+async fn as_a_post(judge: Router, request: Request, next: Next) -> Response {
+    if !transport::is_upgrade(request.headers()) {
+        return next.run(request).await;
+    }
+    let mut post = Request::new(Body::empty());
+    *post.method_mut() = Method::POST;
+    *post.uri_mut() = request.uri().clone();
+    *post.headers_mut() = request.headers().clone();
+    let Ok(judged) = judge.oneshot(post).await;
+    if judged.status() == StatusCode::OK { next.run(request).await } else { judged }
 }
 
 /// Browsers write an origin in one way only, and it is compared byte by byte.

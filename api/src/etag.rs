@@ -1,15 +1,15 @@
 //! Tags that name what an answer holds, so that it is not sent again to who has it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
 
-/// The tag of this content, in quotes. Another build may tag it otherwise: then it is sent again.
+/// The tag of this content, in quotes: its SHA-256, so that nobody can make other content of the
+/// same tag. Every build tags it alike.
 #[must_use]
 pub fn of(content: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    format!("\"{:016x}\"", hasher.finish())
+    format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(content)))
 }
 
 /// Whether a request's `If-None-Match` (RFC 9110, 13.1.2) says that the client has what the tag names.

@@ -78,7 +78,7 @@ pub enum Right {
 }
 
 /// How far a right reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Enum)]
 pub enum Reach {
     /// Everything of the company.
     All,
@@ -105,6 +105,7 @@ pub fn permissions(caller: &Caller) -> Vec<Permission> {
     let of = |action: Action| {
         let mut reaches: Vec<Reach> =
             permission::grants(caller, action).filter_map(reach).collect();
+        reaches.sort_unstable();
         reaches.dedup();
         (!reaches.is_empty()).then(|| Permission { right: action.into(), reaches })
     };

@@ -19,6 +19,8 @@ const AUDIENCE: &str = "colloquy-api";
 const ACCESS_LIFE: TimeDelta = TimeDelta::minutes(15);
 /// Life of a token for one interview (C01); it is renewed with the interview's access token.
 const INTERVIEW_LIFE: TimeDelta = TimeDelta::minutes(60);
+/// How far the clocks of replicas may stand apart.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(60);
 /// Longest token looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
 
@@ -146,7 +148,12 @@ impl Identity {
     /// What an intact token of ours says that has not expired.
     fn running(&self, token: &str) -> Result<Claims, IdentityError> {
         let claims = self.claims(token)?;
-        match self.bus.now() < claims.expires_at()? {
+        let now = self.bus.now();
+        // Another replica's clock may be a little ahead, and none by more.
+        if claims.iat > (now + CLOCKS_APART).timestamp() {
+            return Err(IdentityError::InvalidToken);
+        }
+        match now < claims.expires_at()? {
             true => Ok(claims),
             false => Err(IdentityError::ExpiredToken),
         }
@@ -158,6 +165,10 @@ impl Identity {
             return Err(IdentityError::InvalidToken);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| IdentityError::InvalidToken)?;
+        // What must be understood (RFC 7515, 4.1.11): there is no such thing in tokens of ours.
+        if header.crit.is_some() {
+            return Err(IdentityError::InvalidToken);
+        }
         let key = header.kid.as_deref().and_then(|id| self.keys.verifying(id));
         let key = key.ok_or(IdentityError::InvalidToken)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
@@ -165,6 +176,7 @@ impl Identity {
         validation.set_issuer(&[ISSUER]);
         // The end is judged by the product's own clock, without leeway.
         validation.validate_exp = false;
+        validation.validate_nbf = true;
         let data = jsonwebtoken::decode::<Claims>(token, key, &validation);
         data.map(|data| data.claims).map_err(|_| IdentityError::InvalidToken)
     }

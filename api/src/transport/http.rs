@@ -118,7 +118,8 @@ pub(super) async fn handle<E: Executor, A: Authenticate>(
     response
 }
 
-fn is_upgrade(headers: &HeaderMap) -> bool {
+/// Whether a WebSocket is to be opened.
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
     upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
 }

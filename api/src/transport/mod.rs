@@ -8,11 +8,12 @@
 pub mod answer;
 pub mod codes;
 mod http;
+mod json;
 pub mod request;
 mod sse;
 mod ws;
 
-pub(crate) use self::http::refused;
+pub(crate) use self::http::{is_upgrade, refused};
 
 use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -168,11 +169,12 @@ impl TraceParent {
         let flags = parts.next()?;
         let known = is_hex(version, 2) && version != "ff";
         let whole = is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2);
-        // Later versions may add parts, of which nothing is known and nothing is kept.
+        // Later versions may add parts, of which nothing is known and nothing is kept. What goes on
+        // is of the version known here.
         if !(known && whole) || (version == "00" && parts.next().is_some()) {
             return None;
         }
-        Some(Self(format!("{version}-{trace}-{parent}-{flags}").into()))
+        Some(Self(format!("00-{trace}-{parent}-{flags}").into()))
     }
 }
 

@@ -3,8 +3,8 @@
 use async_graphql::{Value, Variables};
 use serde_json::{Map, Value as Json};
 
-use super::TraceParent;
 use super::codes::{self, Refusal};
+use super::{TraceParent, json};
 
 /// The members of a GraphQL request, well-formed and without NUL.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Params {
     /// `INVALID_TEXT`; each names what is wrong and where.
     pub fn from_body(body: &[u8]) -> Result<Self, Refusal> {
         let text = utf8(body, "the body")?;
-        match json(text, "the body")? {
+        match json::read(text, "the body")? {
             Json::Object(members) => Self::from_members(members),
             Json::Array(_) => Err(Refusal::new(
                 &codes::BATCHING_NOT_SUPPORTED,
@@ -51,7 +51,7 @@ impl Params {
             let value = match name.as_str() {
                 "query" | "operationName" => Json::String(value),
                 "variables" | "extensions" if value.is_empty() => Json::Null,
-                "variables" | "extensions" => json(&value, &format!("the parameter {name}"))?,
+                "variables" | "extensions" => json::read(&value, &format!("the parameter {name}"))?,
                 _ => continue,
             };
             if members.contains_key(&name) {
@@ -103,18 +103,6 @@ impl Params {
         let variables = Variables::from_value(variables);
         Ok(Self { query, operation_name, variables, trace_parent })
     }
-}
-
-/// Reads one JSON value.
-pub(super) fn json(text: &str, what: &str) -> Result<Json, Refusal> {
-    serde_json::from_str(text).map_err(|error| {
-        let mut error = error.to_string();
-        // The parser's own words for half of a pair of escapes do not say so.
-        if error.contains("hex escape") {
-            error.push_str(" (a lone surrogate or a broken escape)");
-        }
-        Refusal::new(&codes::MALFORMED_JSON, format!("{what} is not valid JSON: {error}"))
-    })
 }
 
 fn utf8<'t>(bytes: &'t [u8], what: &str) -> Result<&'t str, Refusal> {

@@ -55,20 +55,38 @@ fn events(
     keep_alive: Duration,
     request_id: RequestId,
 ) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold(Some(answers), move |answers| {
+    stream::unfold(Some((answers, Open::count())), move |open| {
         let request_id = request_id.clone();
         async move {
-            let mut answers = answers?;
+            let (mut answers, open) = open?;
             tokio::select! {
-                answer = answers.next() => answer.map(|answer| (next(&answer), Some(answers))),
+                answer = answers.next() => {
+                    answer.map(|answer| (next(&answer), Some((answers, open))))
+                }
                 () = until(end) => {
                     let refusal = Refusal::new(&codes::SESSION_EXPIRED, "the session has ended");
                     Some((next(&Answer::refused(&refusal, &request_id)), None))
                 }
-                () = sleep(keep_alive) => Some((COMMENT, Some(answers))),
+                () = sleep(keep_alive) => Some((COMMENT, Some((answers, open)))),
             }
         }
     })
+}
+
+/// Counts a stream for as long as it is read.
+struct Open;
+
+impl Open {
+    fn count() -> Self {
+        metrics::gauge!("api_streams").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!("api_streams").decrement(1.0);
+    }
 }
 
 fn next(answer: &Answer) -> Bytes {

@@ -38,7 +38,8 @@ use super::{
     bearer,
     codes::{self, Refusal},
     end_of,
-    request::{Params, json as parse_json},
+    json::read as parse_json,
+    request::Params,
     until,
 };
 

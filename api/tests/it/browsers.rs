@@ -145,6 +145,33 @@ async fn a_post_that_a_page_of_another_origin_sends_is_refused() {
 }
 
 #[tokio::test]
+async fn a_socket_is_opened_for_pages_whose_posts_would_be_taken() {
+    let routes = Routes::open_to(&[OURS]).await;
+    let own = format!("http://{}", routes.address);
+    for (headers, status) in [
+        (vec![], 200),
+        (vec![("origin", OURS)], 200),
+        (vec![("origin", own.as_str())], 200),
+        (vec![("origin", own.as_str()), ("sec-fetch-site", "same-origin")], 200),
+        (vec![("origin", FOREIGN)], 403),
+        (vec![("origin", "null")], 403),
+        (vec![("origin", FOREIGN), ("sec-fetch-site", "cross-site")], 403),
+        (vec![("sec-fetch-site", "same-site")], 403),
+    ] {
+        // The route upgrades nothing: that it is reached is all there is to see.
+        let request = routes.request(Method::GET, "/read").header("upgrade", "WebSocket");
+        let with =
+            |request: RequestBuilder, &(name, value): &(&str, &str)| request.header(name, value);
+        let answer = headers.iter().fold(request, with).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{headers:?}");
+        if status == 403 {
+            let answer: serde_json::Value = answer.json().await.expect("JSON");
+            assert_eq!(crate::code(&answer), "ORIGIN_FORBIDDEN");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_browsers_never_send_as_an_origin_is_refused_by_its_text() {
     for origin in [
         "",

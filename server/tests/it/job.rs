@@ -8,7 +8,8 @@ use crate::client::{Client, text};
 use crate::orders::stream;
 use crate::world::World;
 
-const PASSWORD: &str = "Lights-on-7!";
+/// With which everybody signs in.
+pub const PASSWORD: &str = "Lights-on-7!";
 
 /// People of one company, signed in.
 pub struct Company {
@@ -34,13 +35,8 @@ impl Company {
         });
         let made = operator.carry_out("registerCompany", input, "invitationToken").await;
         let admin = join(client, &made).await;
-        let invite = async |first: &str, role: &str| {
-            let email = format!("{first}@{name}.example");
-            let input = json!({ "email": email, "fullName": first, "role": role });
-            let selection = "member { id } invitationToken";
-            let invited = admin.carry_out("inviteMember", input, selection).await;
-            (join(client, &invited).await, text(&invited, "/member/id").to_owned())
-        };
+        let invite =
+            async |first: &str, role: &str| invited(&admin, client, first, name, role).await;
         let (hr, _) = invite("hana", "HR").await;
         let (interviewer, interviewer_id) = invite("ivo", "EMPLOYEE").await;
         let (auditor, _) = invite("aude", "AUDITOR").await;
@@ -48,9 +44,28 @@ impl Company {
         Self { operator, admin, hr, interviewer, interviewer_id, auditor, viewer }
     }
 
+    /// One more member of the company of this name, signed in, and their id.
+    pub async fn invite(
+        &self,
+        client: &Client,
+        first: &str,
+        name: &str,
+        role: &str,
+    ) -> (Client, String) {
+        invited(&self.admin, client, first, name, role).await
+    }
+
     /// A job with a rubric and a question, published; answers its id.
     pub async fn open_job(&self) -> String {
-        let input = json!({ "title": "Lighthouse keeper", "description": "Keeps the light." });
+        self.open_job_of(None).await
+    }
+
+    /// The same as the job of a hiring manager.
+    pub async fn open_job_of(&self, manager: Option<&str>) -> String {
+        let input = json!({
+            "title": "Lighthouse keeper", "description": "Keeps the light.",
+            "hiringManagerId": manager,
+        });
         let made = self.hr.carry_out("createJob", input, "job { id }").await;
         let job = text(&made, "/job/id").to_owned();
         let dimension = json!({ "key": "watch", "label": "Keeping watch", "weight": 1.0 });
@@ -99,6 +114,19 @@ impl Company {
         let guest = guest.enter("openInterviewSession", json!({ "token": token })).await;
         Round { id, application, guest, token }
     }
+}
+
+async fn invited(
+    admin: &Client,
+    client: &Client,
+    first: &str,
+    name: &str,
+    role: &str,
+) -> (Client, String) {
+    let email = format!("{first}@{name}.example");
+    let input = json!({ "email": email, "fullName": first, "role": role });
+    let invited = admin.carry_out("inviteMember", input, "member { id } invitationToken").await;
+    (join(client, &invited).await, text(&invited, "/member/id").to_owned())
 }
 
 async fn join(client: &Client, invited: &Value) -> Client {

@@ -107,6 +107,15 @@ impl Process {
         assert!(ended.is_none(), "{} ended: {ended:?}\n{}", self.role, self.said());
     }
 
+    /// The most memory that it has had at once, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("a running process");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        kilobytes.and_then(|n| n.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed());

@@ -31,6 +31,25 @@ pub enum Item {
 impl Socket {
     /// Connects and subscribes; `None` when nobody answers.
     pub async fn subscribe(client: &Client, document: &str, variables: Value) -> Option<Self> {
+        let payload = json!({ "authorization": format!("Bearer {}", client.token()) });
+        Self::open(client, payload, document, variables).await
+    }
+
+    /// The same without a token.
+    pub async fn subscribe_as_nobody(
+        client: &Client,
+        document: &str,
+        variables: Value,
+    ) -> Option<Self> {
+        Self::open(client, json!({}), document, variables).await
+    }
+
+    async fn open(
+        client: &Client,
+        payload: Value,
+        document: &str,
+        variables: Value,
+    ) -> Option<Self> {
         let address = client.base().replacen("http", "ws", 1);
         let mut request = format!("{address}/graphql").into_client_request().expect("an address");
         let protocol = HeaderValue::from_static("graphql-transport-ws");
@@ -38,7 +57,6 @@ impl Socket {
         let connected = tokio::time::timeout(DEADLINE, connect_async(request)).await;
         let (socket, _) = connected.expect("in time").ok()?;
         let mut socket = Self(socket);
-        let payload = json!({ "authorization": format!("Bearer {}", client.token()) });
         socket.say(json!({ "type": "connection_init", "payload": payload })).await?;
         while socket.hear().await?["type"] != "connection_ack" {}
         let payload = json!({ "query": document, "variables": variables });

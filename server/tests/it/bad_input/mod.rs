@@ -1,9 +1,14 @@
 //! Bad input of every kind: each gets its code, nothing is written, and the next request is served.
 
+mod bodies;
 mod companies;
+mod documents;
 mod rights;
+mod tokens;
 mod transitions;
 mod values;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,6 +18,12 @@ use crate::job::Company;
 use crate::orders::n_stored;
 use crate::process::Process;
 use crate::world::World;
+
+/// How long a refusal may take, however busy the machine is with other tests.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the process may take at most, in bytes.
+const MEMORY: u64 = 512 << 20;
 
 /// One API, two companies, and what they tried.
 struct Stage {
@@ -80,16 +91,29 @@ impl Stage {
         self.refused(document, &answer, codes).await;
     }
 
+    /// An answer that is waited for no longer than a refusal may take.
+    async fn timed(&self, who: &Client, document: &str) -> Answer {
+        let none = json!({});
+        let asking = who.try_ask(document, &none);
+        let answer = tokio::time::timeout(PATIENCE, asking).await.expect("an answer in time");
+        answer.expect("an answer")
+    }
+
     /// The same for a body.
     async fn send(&self, what: &str, body: impl Into<Vec<u8>>, status: u16, code: &str) {
-        let (found, answer) = self.ours.hr.send_bytes(body.into()).await.expect("an answer");
+        let asking = self.ours.hr.send_bytes(body.into());
+        let answer = tokio::time::timeout(PATIENCE, asking).await.expect("an answer in time");
+        let (found, answer) = answer.expect("an answer");
         assert_eq!(found, status, "{what}: {answer}");
         self.refused(what, &read(found, &answer), &[code]).await;
     }
 
-    /// Asserts that the process lived through it, and told nothing personal to its log.
+    /// Asserts that the process lived through it in bounded memory, and told nothing personal to its
+    /// log.
     fn lived(mut self) {
         self.all.is_running();
+        let n_bytes = self.all.peak_bytes();
+        assert!(n_bytes < MEMORY, "it took {n_bytes} bytes");
         let said = self.all.said();
         assert!(!said.contains("panicked"), "{said}");
         for personal in ["Stone", "@mail.example", "@lights.example", "lamp alight"] {

@@ -1,44 +1,12 @@
 //! Who is nobody, or has no right.
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
-use commands::{Bus, BusSettings};
-use eventlog::clock::ManualClock;
-use eventlog::codec::Codec;
-use eventlog::store::postgres::{PostgresSettings, PostgresStore};
-use eventlog::vault::postgres::PostgresVault;
-use eventlog::vault::{MasterKey, secrets};
-use identity::Identity;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::{Stage, absent};
 use crate::client::sign_in_document;
-use crate::job::now;
+use crate::session::token_of;
 use crate::socket::Socket;
-use crate::world::World;
-
-/// A token of the operator's, signed by this installation, which ended a while ago.
-async fn expired_token(world: &World) -> String {
-    let clock = Arc::new(ManualClock::new(now() - TimeDelta::hours(1)));
-    let master = || {
-        let bytes = world.master_key().as_bytes().chunks(2);
-        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16);
-        let bytes: Vec<u8> = bytes.map(|pair| byte(pair).expect("hex")).collect();
-        MasterKey::new(bytes.try_into().expect("32 bytes"))
-    };
-    let secrets = secrets::load_or_create(&world.pool, &master()).await.expect("the keys");
-    let settings = PostgresSettings::new(world.url.clone().into());
-    let store = Arc::new(PostgresStore::start(&settings).expect("a log"));
-    let vault = Arc::new(PostgresVault::start(world.pool.clone(), master()));
-    let bus = Bus::new(store.clone(), Codec::new(vault), secrets, clock, BusSettings::default());
-    let identity = Identity::start(world.pool.clone(), Arc::new(bus)).await.expect("identity");
-    let (email, password) = world.operator();
-    let session = identity.sign_in(&email, SecretString::from(password)).await.expect("a session");
-    store.stop().await;
-    session.access_token.expose_secret().to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_that_are_no_good_admit_nobody() {
@@ -56,7 +24,9 @@ async fn tokens_that_are_no_good_admit_nobody() {
         assert_eq!(answer.as_ref().expect_err("refused").status, 401);
         stage.refused("a wrong token", &answer, &codes).await;
     }
-    let expired = stranger.with_token(&expired_token(&stage.world).await);
+    let (email, password) = stage.world.operator();
+    let token = token_of(&stage.world, (&email, &password), TimeDelta::hours(1)).await;
+    let expired = stranger.with_token(&token);
     stage.ask(&expired, viewer, json!({}), &["AUTH_002"]).await;
     let jobs = "{ jobs { nodes { id } } }";
     stage.ask(&stranger, jobs, json!({}), &["AUTH_REQUIRED"]).await;

@@ -1,0 +1,109 @@
+//! Each role at each field: the table of what happens is a snapshot, so that a field that is added, or
+//! a right that moves, is seen.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Things;
+use super::schema::{Filling, Schema, text};
+use crate::client::{Answer, Client};
+use crate::socket::{Item, Socket};
+use crate::world::World;
+
+/// A version that no record has: who is told of it had the right.
+const NO_VERSION: i64 = 999_999;
+
+fn outcome(answer: &Answer) -> String {
+    match answer {
+        Ok(data) if is_nothing(data) => "null".to_owned(),
+        Ok(_) => "ok".to_owned(),
+        Err(refused) => refused.code.clone(),
+    }
+}
+
+fn is_nothing(shown: &Value) -> bool {
+    match shown {
+        Value::Null => true,
+        Value::Array(items) => !items.is_empty() && items.iter().all(is_nothing),
+        Value::Object(fields) => fields.values().all(is_nothing),
+        _ => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_does_at_each_field_what_the_table_says() {
+    let world = World::without_kafka().await;
+    let mut all = world.start("all");
+    let client = all.client().await;
+    let things = Things::make(&world, &client, "lights").await;
+    let company = &things.company;
+    let (manager, _) = company.invite(&client, "greta", "lights", "HIRING_MANAGER").await;
+    let (other, _) = company.invite(&client, "otto", "lights", "EMPLOYEE").await;
+    world.until_projected().await;
+    let schema = Schema::read(&company.hr).await;
+    let stranger = client.stranger();
+    let roles = [
+        ("SYSTEM_ADMIN", &company.operator),
+        ("COMPANY_ADMIN", &company.admin),
+        ("HR", &company.hr),
+        ("HIRING_MANAGER", &things.manager),
+        ("HIRING_MANAGER elsewhere", &manager),
+        ("EMPLOYEE", &company.interviewer),
+        ("EMPLOYEE elsewhere", &other),
+        ("VIEWER", &company.viewer),
+        ("AUDITOR", &company.auditor),
+        ("GUEST", &things.round.guest),
+        ("nobody", &stranger),
+    ];
+    let mut table = String::new();
+    for (operation, root) in
+        [("query", "Query"), ("mutation", "Mutation"), ("subscription", "Subscription")]
+    {
+        for field in schema.fields(root) {
+            let name = text(field, "name");
+            let mut outcomes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+            for (role, who) in &roles {
+                let filling =
+                    Filling { ids: &things.ids, at: None, expected_version: Some(NO_VERSION) };
+                let (document, variables) = schema.ask(operation, field, &filling);
+                let found = if operation == "subscription" {
+                    let token = if *role == "nobody" { None } else { Some(who.token()) };
+                    listened(who, token, &document, variables).await
+                } else {
+                    outcome(&who.try_ask(&document, &variables).await.expect("an answer"))
+                };
+                let is_of_the_test = [
+                    "BAD_USER_INPUT",
+                    "GRAPHQL_VALIDATION_FAILED",
+                    "INTERNAL_ERROR",
+                    "UNAVAILABLE",
+                ];
+                assert!(!is_of_the_test.contains(&found.as_str()), "{name} as {role}: {found}");
+                outcomes.entry(found).or_default().push(role);
+            }
+            let _ = writeln!(table, "{operation} {name}");
+            for (outcome, roles) in outcomes {
+                let _ = writeln!(table, "  {outcome:<28} {}", roles.join(", "));
+            }
+        }
+    }
+    insta::assert_snapshot!(table);
+    all.is_running();
+}
+
+/// What a subscription begins with: something, a refusal, or that it waits.
+async fn listened(who: &Client, token: Option<&str>, document: &str, variables: Value) -> String {
+    let socket = match token {
+        Some(_) => Socket::subscribe(who, document, variables).await,
+        None => Socket::subscribe_as_nobody(who, document, variables).await,
+    };
+    let mut socket = socket.expect("a connection");
+    match socket.next_within(Duration::from_secs(1)).await {
+        None | Some(Item::Next(_)) => "ok".to_owned(),
+        Some(Item::End(Some(refused))) => refused.code,
+        Some(other) => panic!("{document}: {other:?}"),
+    }
+}
