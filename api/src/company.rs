@@ -6,13 +6,13 @@ use domain::caller::Actor as DomainActor;
 use domain::ids::{AccountId, CandidateId, CompanyId, InterviewId, MemberId};
 use domain::member::{self, Member as MemberAggregate};
 use domain::permission::Action;
-use identity::{IdentityError, Invitee};
+use identity::{Entrance, IdentityError, Invitee, Place};
 use projections::{companies, members};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use crate::error::{ApiError, UserError};
-use crate::inputs::{self, id, inputs};
+use crate::inputs::{self, id, inputs, optional_id};
 use crate::interview::Interview;
 use crate::loaders::one;
 use crate::pagination::{connections, forward, wants_total};
@@ -22,6 +22,7 @@ use crate::payload::{
 };
 use crate::permission::{Permission, permissions};
 use crate::scope::Scoped;
+use crate::visitor::{self, Visitor};
 
 /// A member's role: a named set of rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -425,12 +426,16 @@ pub struct SessionPayload {
     errors: Vec<UserError>,
 }
 
-fn session(
+/// The answer to who opened or prolonged a session, with the cookie that prolongs it.
+pub fn session(
     ctx: &Context<'_>,
     result: Result<identity::Session, IdentityError>,
 ) -> async_graphql::Result<SessionPayload> {
     if let Ok(session) = &result {
         ctx.session()?.sign_in(session);
+        if let Some(refresh) = &session.refresh_token {
+            visitor::keep(ctx, refresh);
+        }
     }
     match result.map_err(ApiError::from) {
         Ok(session) => Ok(SessionPayload {
@@ -459,6 +464,8 @@ pub struct SignInInput {
     /// Its password.
     #[graphql(secret)]
     password: String,
+    /// Global id of the company to enter, `comp_…`; without it the one joined last.
+    company_id: Option<ID>,
 }
 
 /// Takes an invitation up. A repeat with the same password is harmless, so that it needs no
@@ -561,14 +568,22 @@ pub struct CompanyMutation;
 
 #[Object]
 impl CompanyMutation {
-    /// Signs a person in with e-mail and password. Wrong ones are the top-level error `AUTH_001`.
+    /// Signs a person in with e-mail and password. Wrong ones are the top-level error `AUTH_001`; after
+    /// five failures with an address, `AUTH_LOCKED` for 15 minutes. Over HTTP it also sets the cookie
+    /// for `refreshSession`.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "E-mail address and password.")] input: SignInInput,
     ) -> async_graphql::Result<SessionPayload> {
-        let SignInInput { email, password } = input;
-        session(ctx, ctx.state()?.identity.sign_in(&email, SecretString::from(password)).await)
+        let SignInInput { email, password, company_id } = input;
+        let company = optional_id("companyId", company_id.as_ref())?;
+        let entrance = Entrance {
+            place: company.map_or(Place::Any, Place::Company),
+            device: Visitor::in_request(ctx).device,
+        };
+        let password = SecretString::from(password);
+        session(ctx, ctx.state()?.identity.sign_in(&email, password, &entrance).await)
     }
 
     /// Takes an invitation up: makes the login, joins the company and signs in.
@@ -578,7 +593,8 @@ impl CompanyMutation {
         #[graphql(desc = "The invitation, and a password.")] input: AcceptInvitationInput,
     ) -> async_graphql::Result<SessionPayload> {
         let password = SecretString::from(input.password);
-        session(ctx, ctx.state()?.identity.accept_invitation(&input.token, password).await)
+        let (identity, device) = (&ctx.state()?.identity, Visitor::in_request(ctx).device);
+        session(ctx, identity.accept_invitation(&input.token, password, device).await)
     }
 
     /// Exchanges an interview's access token for a session of 60 minutes that reaches this one

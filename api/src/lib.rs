@@ -1,6 +1,7 @@
 //! The edge: GraphQL over three transports, files, health. It translates and calls, and decides
 //! nothing: rules are asked through the bus, reads through the read side, entry through identity.
 
+mod account;
 mod auth;
 pub mod browsers;
 mod candidate;
@@ -29,6 +30,7 @@ pub mod schema;
 mod scope;
 pub mod transport;
 mod verdict;
+mod visitor;
 
 use std::sync::Arc;
 

@@ -19,6 +19,8 @@ pub enum Right {
     ManageMembers,
     /// Take up the membership one was invited to.
     JoinCompany,
+    /// Keep logins, and what happens to them.
+    KeepAccount,
     /// Deactivate and reactivate people.
     DeactivateMember,
     /// Write jobs, questions and rubrics.

@@ -13,6 +13,7 @@ use domain::permission::Action;
 use projections::{companies, verdicts};
 
 use crate::ApiState;
+use crate::account::{AccountMutation, AccountQuery};
 use crate::candidate::{Application, Candidate, CandidateMutation, CandidateQuery, Resume};
 use crate::company::{Company, CompanyMutation, CompanyQuery, Member};
 use crate::dashboard::DashboardQuery;
@@ -145,6 +146,7 @@ async fn verdict(ctx: &Context<'_>, id: &str) -> Result<Option<Verdict>, ApiErro
 #[derive(MergedObject, Default)]
 pub struct Query(
     NodeQuery,
+    AccountQuery,
     CompanyQuery,
     JobQuery,
     CandidateQuery,
@@ -162,6 +164,7 @@ pub struct Query(
 /// another input can mend stands in its `errors`, and everything else is a top-level error.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
+    AccountMutation,
     CompanyMutation,
     JobMutation,
     CandidateMutation,

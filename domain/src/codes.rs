@@ -99,6 +99,15 @@ entries! {
     "ACCESS_DENIED" AccessDenied 403
         "The caller may not see or do this."
         "Ask an administrator of the company for the right."
+    "AUTH_LOCKED" RateLimited 429
+        "Signing in with this address failed five times; for 15 minutes nobody is let in with it, known or not."
+        "Wait, then try again, or set a new password."
+    "SESSION_NOT_FOUND" NotFound 404
+        "The account has no open session of this id."
+        "List the sessions again; it may have ended meanwhile."
+    "LETTER_INVALID" ValidationFailed 400
+        "The token of the letter is unknown, expired, or was used."
+        "Ask for another letter."
     "INVITATION_INVALID" ValidationFailed 400
         "The invitation is unknown, expired, or taken up by another."
         "Ask an administrator of the company for a new one."
@@ -178,6 +187,9 @@ entries! {
     "ACCOUNT_ALREADY_REGISTERED" Conflict 409
         "The account exists already."
         "Sign in with it."
+    "ACCOUNT_NOT_FOUND" NotFound 404
+        "There is no such account."
+        "Check the id."
     "ACCOUNT_EMAIL_TAKEN" Conflict 409
         "Another account has this e-mail address."
         "Sign in with that account, or use another address."

@@ -16,6 +16,8 @@ pub enum Action {
     ManageMembers,
     /// Take up the membership one was invited to.
     JoinCompany,
+    /// Keep logins, and what happens to them.
+    KeepAccount,
     /// Deactivate and reactivate people.
     DeactivateMember,
     /// Write jobs, questions and rubrics.
@@ -76,12 +78,13 @@ pub enum Action {
 
 impl Action {
     /// Every right, in the order of the table.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::RegisterCompany,
         Self::ReadCompany,
         Self::ManageCompany,
         Self::ManageMembers,
         Self::JoinCompany,
+        Self::KeepAccount,
         Self::DeactivateMember,
         Self::WriteJob,
         Self::ReadJob,
@@ -187,6 +190,11 @@ fn row(action: Action) -> [Grant; 10] {
             [Y, Y, Y, N, N, N, N, N, Y, N]
         }
         Action::JoinCompany =>
+        /*             */
+        {
+            [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::KeepAccount =>
         /*             */
         {
             [N, N, N, N, N, N, N, N, Y, N]

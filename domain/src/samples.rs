@@ -199,7 +199,27 @@ pub fn others() -> Vec<Event> {
 
 fn accounts() -> Vec<account::Event> {
     let email = Personal::new(Subject::Account(ACCOUNT), "ada.lindqvist@northwind.example".into());
-    vec![account::Event::Registered { email }]
+    let session_id = id(0x60);
+    vec![
+        account::Event::Registered { email },
+        account::Event::SignedIn {
+            session_id,
+            method: account::SignInMethod::Password,
+            at: minute(0),
+        },
+        account::Event::SignInFailed { count: 4, at: minute(1) },
+        account::Event::Locked { until: minute(16) },
+        account::Event::Unlocked { at: minute(12) },
+        account::Event::EmailVerified { at: minute(12) },
+        account::Event::PasswordChanged { at: minute(12) },
+        account::Event::PasswordResetRequested { at: minute(11) },
+        account::Event::SignedOut { session_id, at: minute(20) },
+        account::Event::SessionsRevoked {
+            reason: account::RevocationReason::TokenReused,
+            count: 1,
+            at: minute(30),
+        },
+    ]
 }
 
 fn ai_calls() -> Vec<ai_call::Event> {

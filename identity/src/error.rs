@@ -15,12 +15,27 @@ pub enum IdentityError {
     /// The token was good once.
     #[error("the token has expired")]
     ExpiredToken,
+    /// The token was good once, and its session was ended.
+    #[error("the session was ended")]
+    Revoked,
+    /// Too many failures with this address, known or not.
+    #[error("signing in with this address failed too often; try again in 15 minutes")]
+    Locked,
+    /// The account has no such session.
+    #[error("there is no such session")]
+    NoSession,
+    /// The person is no active member of the company that was asked for.
+    #[error("not a member of that company")]
+    NoMember,
     /// The interview's access token is unknown, expired or taken back.
     #[error("the interview cannot be entered with this token")]
     InvalidAccess,
     /// The invitation is unknown, expired or taken up by another.
     #[error("the invitation is not valid")]
     InvalidInvitation,
+    /// The token of a letter is unknown, expired or used.
+    #[error("the token is not valid any more")]
+    InvalidLetter,
     /// The password does not meet the rules, or another field is wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -40,8 +55,13 @@ impl IdentityError {
             Self::BadCredentials => "AUTH_001",
             Self::ExpiredToken => "AUTH_002",
             Self::InvalidToken => "INVALID_TOKEN",
+            Self::Revoked => "AUTH_004",
+            Self::Locked => "AUTH_LOCKED",
+            Self::NoSession => "SESSION_NOT_FOUND",
+            Self::NoMember => "COMPANY_NOT_FOUND",
             Self::InvalidAccess => "INT_002",
             Self::InvalidInvitation => "INVITATION_INVALID",
+            Self::InvalidLetter => "LETTER_INVALID",
             Self::Invalid(_) => "VALIDATION_FAILED",
             Self::Command(error) => error.code(),
             Self::Unavailable => "UNAVAILABLE",

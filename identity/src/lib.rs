@@ -4,9 +4,14 @@
 mod error;
 mod invitations;
 mod keys;
+mod lockout;
+pub mod mail;
+pub mod outbox;
 mod password;
+mod recovery;
 mod rooms;
 mod session;
+mod sessions;
 mod tokens;
 
 use std::sync::Arc;
@@ -21,7 +26,9 @@ use uuid::Uuid;
 
 pub use error::IdentityError;
 pub use invitations::{Invited, Invitee, RegisteredCompany};
+pub use recovery::Login;
 pub use rooms::{InterviewAccess, IssuedAccess};
+pub use sessions::{Entrance, OpenSession, Place};
 
 /// Longest life of a right that was taken away: states behind a token are asked for this often.
 const FRESH: Duration = Duration::from_secs(1);
@@ -33,6 +40,8 @@ pub struct Principal {
     pub caller: Caller,
     /// The login, for people who have one.
     pub account_id: Option<domain::ids::AccountId>,
+    /// The session, for people who have a login.
+    pub session_id: Option<Uuid>,
     /// End of the token, UTC.
     pub expires_at: chrono::DateTime<chrono::Utc>,
 }
@@ -44,6 +53,17 @@ pub struct Session {
     pub access_token: SecretString,
     /// Who it stands for, and until when.
     pub principal: Principal,
+    /// Prolongs the session; who has no login has none.
+    pub refresh_token: Option<RefreshToken>,
+}
+
+/// Prolongs a session, once. It travels in a cookie that no page can read.
+#[derive(Clone, Debug)]
+pub struct RefreshToken {
+    /// The token, kept nowhere but as a hash.
+    pub token: SecretString,
+    /// End of its life, UTC.
+    pub expires_at: chrono::DateTime<chrono::Utc>,
 }
 
 /// What the edge may ask for.
@@ -52,7 +72,7 @@ pub struct Identity {
     pool: PgPool,
     bus: Arc<Bus>,
     keys: keys::KeyRing,
-    standing: Cache<Uuid, Option<Caller>>,
+    standing: Cache<Uuid, tokens::Standing>,
 }
 
 impl Identity {

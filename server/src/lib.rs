@@ -11,6 +11,8 @@ pub mod edge;
 pub mod embedded;
 pub mod events_export;
 pub mod faults;
+pub mod logins;
+pub mod mail;
 pub mod operate;
 pub mod parts;
 mod projectors;

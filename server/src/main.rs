@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use server::config::Config;
 use server::embedded::{DATABASE, EmbeddedPostgres};
 use server::events_export::{self, Format};
+use server::logins::{self, LoginsVerb};
 use server::operate::{self, ParkedVerb, RebuildArgs};
 use server::parts::Parts;
 use server::proof::{self, ExportArgs, ProofVerb, VerifyArgs};
@@ -74,6 +75,11 @@ enum Role {
     Parked {
         #[command(subcommand)]
         verb: ParkedVerb,
+    },
+    /// Logins of another system.
+    Logins {
+        #[command(subcommand)]
+        verb: LoginsVerb,
     },
     /// Says what is missing.
     Doctor,
@@ -253,6 +259,10 @@ async fn with_database(
                 }
             }
             Role::Parked { verb } => operate::parked(&parts, verb).await?,
+            Role::Logins { verb } => {
+                let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
+                logins::administer(&identity, &verb).await?;
+            }
             Role::Relay { verb: Some(RelayVerb::Check) } => relay_check(&parts).await?,
             Role::Relay { verb: None } => {
                 roles.prove().await?;
@@ -299,7 +309,7 @@ async fn with_database(
                         play(url, email, password, examples, &config).await?;
                     }
                     _ => {
-                        greet(address, logins.as_ref());
+                        greet(address, logins.as_ref(), &config);
                         until_told().await?;
                     }
                 }
@@ -324,10 +334,17 @@ async fn until_told() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn greet(address: std::net::SocketAddr, logins: Option<&bootstrap::DevelopmentLogins>) {
+fn greet(
+    address: std::net::SocketAddr,
+    logins: Option<&bootstrap::DevelopmentLogins>,
+    config: &Config,
+) {
     println!("\nColloquy is running at http://{address}");
     println!("  GraphiQL   http://{address}/graphiql");
     println!("  GraphQL    http://{address}/graphql   health http://{address}/health");
+    if config.mail.smtp_url.is_empty() {
+        println!("  Letters    {}   (mail goes there, and to nobody)", config.mailbox_dir().display());
+    }
     if let Some(logins) = logins {
         let (admin, operator) = (&logins.administrator, &logins.operator);
         println!("\nDevelopment company \"Acme\":");

@@ -19,6 +19,8 @@ mod embedded;
 mod events_export;
 mod faults;
 mod job;
+mod letters;
+mod logins;
 mod operating;
 mod orders;
 mod outages;
