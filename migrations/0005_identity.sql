@@ -72,6 +72,36 @@ create table identity.letter_pause (              -- of addresses with and witho
   until     timestamptz not null
 );
 
+create table identity.second_factor (
+  account_id   uuid        not null primary key references identity.account on delete cascade,
+  factor_id    uuid        not null,              -- what its secret derives from
+  confirmed_at timestamptz,                       -- null: begun, and not asked for yet
+  last_step    bigint      not null default 0     -- of the last code that was taken
+);
+
+create table identity.recovery_code (             -- not used yet
+  account_id uuid  not null references identity.account on delete cascade,
+  code_hash  bytea not null,                      -- SHA-256
+  primary key (account_id, code_hash)
+);
+
+create table identity.second_step (               -- password given, code awaited
+  token_hash  bytea       not null primary key,   -- SHA-256; the token itself is nowhere
+  account_id  uuid        not null references identity.account on delete cascade,
+  company_id  uuid,                               -- the place that was asked for, if any
+  is_platform bool        not null,
+  expires_at  timestamptz not null
+);
+
+create table identity.company_request (           -- not decided yet
+  request_id    uuid        not null primary key,
+  company_name  text        not null,
+  domain        text,
+  contact_name  text        not null,
+  contact_email text        not null,
+  requested_at  timestamptz not null
+);
+
 create table identity.mail (                      -- letters that are not sent yet
   mail_id uuid        not null primary key,       -- what their tokens derive from
   letter  text        not null,

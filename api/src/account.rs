@@ -42,6 +42,8 @@ pub struct Login {
     email: String,
     /// Whether its holder has shown that the address is theirs.
     is_email_verified: bool,
+    /// Whether signing in asks for a second proof.
+    has_second_factor: bool,
 }
 
 /// Queries on the own login.
@@ -58,6 +60,7 @@ impl AccountQuery {
             id: login.account.to_string().into(),
             email: login.email,
             is_email_verified: login.is_verified,
+            has_second_factor: login.has_second_factor,
         })
     }
 
@@ -305,7 +308,8 @@ fn ended(
     }
 }
 
-fn done(
+/// The answer to a change of the own login.
+pub fn done(
     ctx: &Context<'_>,
     result: Result<(), IdentityError>,
 ) -> async_graphql::Result<LoginPayload> {

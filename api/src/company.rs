@@ -422,6 +422,9 @@ pub struct SessionPayload {
     expires_at: Option<DateTime<Utc>>,
     /// Who signed in.
     viewer: Option<Viewer>,
+    /// The password was right, and the account asks for a second proof: send this with a code by
+    /// `finishSignIn` before `expiresAt`. There is no access token yet then, and no viewer.
+    second_step_token: Option<String>,
     /// Why it was not done, and then all other fields are null; empty if it was done.
     errors: Vec<UserError>,
 }
@@ -437,12 +440,23 @@ pub fn session(
             visitor::keep(ctx, refresh);
         }
     }
+    if let Err(IdentityError::SecondStepNeeded(step)) = &result {
+        return Ok(SessionPayload {
+            access_token: None,
+            token_type: None,
+            expires_at: Some(step.expires_at),
+            viewer: None,
+            second_step_token: Some(step.token.expose_secret().to_owned()),
+            errors: vec![],
+        });
+    }
     match result.map_err(ApiError::from) {
         Ok(session) => Ok(SessionPayload {
             viewer: Some(viewer(&session.principal)?),
             expires_at: Some(session.principal.expires_at),
             access_token: Some(session.access_token.expose_secret().to_owned()),
             token_type: Some("Bearer".to_owned()),
+            second_step_token: None,
             errors: vec![],
         }),
         Err(error) if error.is_of_input() => Ok(SessionPayload {
@@ -450,6 +464,7 @@ pub fn session(
             token_type: None,
             expires_at: None,
             viewer: None,
+            second_step_token: None,
             errors: vec![user_error(ctx, error)],
         }),
         Err(error) => Err(error.into()),

@@ -11,6 +11,10 @@ use domain::permission::{self, Action, Grant};
 pub enum Right {
     /// Make a company with its first administrator.
     RegisterCompany,
+    /// Ask for a company to be let in, for whoever asks.
+    RequestCompany,
+    /// See requests of companies, approve and reject them.
+    DecideCompanyRequest,
     /// See the own company and its people.
     ReadCompany,
     /// Change the own company.

@@ -26,8 +26,10 @@ use crate::interview::query::InterviewQuery;
 use crate::job::{Job, JobMutation, JobQuery};
 use crate::observation::ObservationQuery;
 use crate::operations::{OperationsMutation, OperationsQuery};
+use crate::registration::{RegistrationMutation, RegistrationQuery};
 use crate::scalars::Judged;
 use crate::scope::Scoped;
+use crate::second_factor::SecondFactorMutation;
 use crate::verdict::{Verdict, VerdictMutation, VerdictQuery};
 
 /// Something with a global id.
@@ -147,6 +149,7 @@ async fn verdict(ctx: &Context<'_>, id: &str) -> Result<Option<Verdict>, ApiErro
 pub struct Query(
     NodeQuery,
     AccountQuery,
+    RegistrationQuery,
     CompanyQuery,
     JobQuery,
     CandidateQuery,
@@ -165,6 +168,8 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     AccountMutation,
+    SecondFactorMutation,
+    RegistrationMutation,
     CompanyMutation,
     JobMutation,
     CandidateMutation,

@@ -21,6 +21,10 @@ spelled! {
         Password = "PASSWORD",
         /// An invitation, with the password.
         Invitation = "INVITATION",
+        /// The password, and a code of an authenticator.
+        PasswordAndCode = "PASSWORD_AND_CODE",
+        /// The password, and a recovery code.
+        PasswordAndRecoveryCode = "PASSWORD_AND_RECOVERY_CODE",
     }
 }
 
@@ -102,6 +106,16 @@ pub enum Event {
     },
     /// A letter for a new password was ordered.
     PasswordResetRequested {
+        /// When, UTC.
+        at: DateTime<Utc>,
+    },
+    /// From now on signing in asks for a second proof.
+    SecondFactorEnrolled {
+        /// When, UTC.
+        at: DateTime<Utc>,
+    },
+    /// Signing in asks for no second proof any more.
+    SecondFactorRemoved {
         /// When, UTC.
         at: DateTime<Utc>,
     },
@@ -210,6 +224,8 @@ impl Aggregate for Account {
             | Event::EmailVerified { .. }
             | Event::PasswordChanged { .. }
             | Event::PasswordResetRequested { .. }
+            | Event::SecondFactorEnrolled { .. }
+            | Event::SecondFactorRemoved { .. }
             | Event::SignedOut { .. }
             | Event::SessionsRevoked { .. } => {}
         }

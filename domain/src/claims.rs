@@ -121,6 +121,7 @@ pub fn claims(event: &Event) -> Vec<Change> {
         }
         Event::Account(_)
         | Event::Company(company::Event::Renamed { .. })
+        | Event::CompanyRequest(_)
         | Event::Member(_)
         | Event::Verdict(_)
         | Event::Job(_)

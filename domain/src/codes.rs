@@ -102,6 +102,15 @@ entries! {
     "AUTH_LOCKED" RateLimited 429
         "Signing in with this address failed five times; for 15 minutes nobody is let in with it, known or not."
         "Wait, then try again, or set a new password."
+    "SECOND_STEP_NEEDED" AuthRequired 401
+        "The password is right, and the account asks for a second proof."
+        "Send the code of the authenticator by finishSignIn."
+    "SECOND_FACTOR_WRONG" AuthRequired 401
+        "The code is wrong or was used before, or the step is over."
+        "Send the next code, or sign in again."
+    "SECOND_FACTOR_ON" Conflict 409
+        "The account asks for a second proof already."
+        "Switch it off first."
     "SESSION_NOT_FOUND" NotFound 404
         "The account has no open session of this id."
         "List the sessions again; it may have ended meanwhile."
@@ -187,6 +196,18 @@ entries! {
     "ACCOUNT_ALREADY_REGISTERED" Conflict 409
         "The account exists already."
         "Sign in with it."
+    "COMPANY_REQUEST_NOT_FOUND" NotFound 404
+        "There is no such request of a company."
+        "Check the id."
+    "COMPANY_REQUEST_ALREADY_SUBMITTED" Conflict 409
+        "The request was made already."
+        "Wait for the decision."
+    "COMPANY_REQUEST_ALREADY_APPROVED" Conflict 409
+        "The request was approved already."
+        "Nothing needs to be done."
+    "COMPANY_REQUEST_ALREADY_REJECTED" Conflict 409
+        "The request was rejected already."
+        "Make a new request."
     "ACCOUNT_NOT_FOUND" NotFound 404
         "There is no such account."
         "Check the id."

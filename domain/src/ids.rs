@@ -64,6 +64,8 @@ ids! {
     CandidateId = "cand";
     /// A tenant. The nil id stands for what belongs to no company.
     CompanyId = "comp";
+    /// A company that asks to be let onto the platform.
+    CompanyRequestId = "creq";
     /// One interview round.
     InterviewId = "intv";
     /// One job description with its questions and rubric.

@@ -8,6 +8,10 @@ use crate::ids::{InterviewId, MemberId};
 pub enum Action {
     /// Make a company with its first administrator.
     RegisterCompany,
+    /// Ask for a company to be let in, for whoever asks.
+    RequestCompany,
+    /// See requests of companies, approve and reject them.
+    DecideCompanyRequest,
     /// See the own company and its people.
     ReadCompany,
     /// Change the own company.
@@ -78,8 +82,10 @@ pub enum Action {
 
 impl Action {
     /// Every right, in the order of the table.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::RegisterCompany,
+        Self::RequestCompany,
+        Self::DecideCompanyRequest,
         Self::ReadCompany,
         Self::ManageCompany,
         Self::ManageMembers,
@@ -173,6 +179,16 @@ fn row(action: Action) -> [Grant; 10] {
         /*         */
         {
             [Y, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::RequestCompany =>
+        /*          */
+        {
+            [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::DecideCompanyRequest =>
+        /*    */
+        {
+            [Y, N, N, N, N, N, N, N, N, N]
         }
         Action::ReadCompany =>
         /*             */

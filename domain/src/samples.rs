@@ -9,14 +9,14 @@ use crate::aggregate::Aggregate;
 use crate::caller::{Actor, Role};
 use crate::event::Event;
 use crate::ids::{
-    AccountId, AnswerId, ApplicationId, CandidateId, CompanyId, InterviewId, JobId, MemberId,
-    QuestionId, ResumeId,
+    AccountId, AnswerId, ApplicationId, CandidateId, CompanyId, CompanyRequestId, InterviewId, JobId,
+    MemberId, QuestionId, ResumeId,
 };
 use crate::personal::{Personal, Subject};
 use crate::values::{HumanScore, Provenance, Score, Share, Weight};
 use crate::{
-    account, ai_call, application, candidate, company, interview, job, member, observation, resume,
-    verdict,
+    account, ai_call, application, candidate, company, company_request, interview, job, member,
+    observation, resume, verdict,
 };
 
 const fn id(n: u128) -> Uuid {
@@ -26,6 +26,7 @@ const fn id(n: u128) -> Uuid {
 /// The company of all samples.
 pub const COMPANY: CompanyId = CompanyId(id(0x01));
 const ACCOUNT: AccountId = AccountId(id(0x02));
+const REQUEST: CompanyRequestId = CompanyRequestId(id(0x05));
 const RECRUITER: MemberId = MemberId(id(0x03));
 const MANAGER: MemberId = MemberId(id(0x04));
 const JOB: JobId = JobId(id(0x10));
@@ -54,6 +55,7 @@ pub fn stream(aggregate: &str) -> Uuid {
         application::Application::NAME => APPLICATION.0,
         candidate::Candidate::NAME => CANDIDATE.0,
         company::Company::NAME => COMPANY.0,
+        company_request::CompanyRequest::NAME => REQUEST.0,
         job::Job::NAME => JOB.0,
         member::Member::NAME => RECRUITER.0,
         resume::Resume::NAME => RESUME.0,
@@ -65,8 +67,13 @@ pub fn stream(aggregate: &str) -> Uuid {
 
 /// Everybody whose data stands in the samples.
 #[must_use]
-pub fn subjects() -> [Subject; 3] {
-    [Subject::Account(ACCOUNT), Subject::Candidate(CANDIDATE), Subject::Member(RECRUITER)]
+pub fn subjects() -> [Subject; 4] {
+    [
+        Subject::Account(ACCOUNT),
+        Subject::Candidate(CANDIDATE),
+        Subject::CompanyRequest(REQUEST),
+        Subject::Member(RECRUITER),
+    ]
 }
 
 /// Who caused the samples.
@@ -136,6 +143,7 @@ pub fn all() -> Vec<Event> {
     events.extend(applications().into_iter().map(Event::from));
     events.extend(candidates().into_iter().map(Event::from));
     events.extend(companies().into_iter().map(Event::from));
+    events.extend(company_requests().into_iter().map(Event::from));
     events.extend(interviews().into_iter().map(Event::from));
     events.extend(jobs().into_iter().map(Event::from));
     events.extend(members().into_iter().map(Event::from));
@@ -213,6 +221,8 @@ fn accounts() -> Vec<account::Event> {
         account::Event::EmailVerified { at: minute(12) },
         account::Event::PasswordChanged { at: minute(12) },
         account::Event::PasswordResetRequested { at: minute(11) },
+        account::Event::SecondFactorEnrolled { at: minute(13) },
+        account::Event::SecondFactorRemoved { at: minute(14) },
         account::Event::SignedOut { session_id, at: minute(20) },
         account::Event::SessionsRevoked {
             reason: account::RevocationReason::TokenReused,
@@ -287,6 +297,21 @@ fn companies() -> Vec<company::Event> {
             domain: Some("northwind.example".into()),
         },
         Event::Renamed { name: "Northwind".into() },
+    ]
+}
+
+fn company_requests() -> Vec<company_request::Event> {
+    use company_request::Event;
+    let own = |value: &str| Personal::new(Subject::CompanyRequest(REQUEST), value.to_owned());
+    vec![
+        Event::Submitted {
+            company_name: "Northwind Payments".into(),
+            domain: Some("northwind.example".into()),
+            contact_name: own("Ada Lindqvist"),
+            contact_email: own("ada.lindqvist@northwind.example"),
+        },
+        Event::Approved { company_id: COMPANY },
+        Event::Rejected { reason: own("There is no such company in the register.") },
     ]
 }
 

@@ -21,6 +21,15 @@ pub enum IdentityError {
     /// Too many failures with this address, known or not.
     #[error("signing in with this address failed too often; try again in 15 minutes")]
     Locked,
+    /// The password is right, and a second proof is wanted.
+    #[error("a second proof is needed")]
+    SecondStepNeeded(Box<crate::SecondStep>),
+    /// The code is wrong or was used, or the step is over.
+    #[error("the code is not right, or not any more")]
+    WrongCode,
+    /// A second proof is asked for already.
+    #[error("the account asks for a second proof already")]
+    SecondFactorOn,
     /// The account has no such session.
     #[error("there is no such session")]
     NoSession,
@@ -57,6 +66,9 @@ impl IdentityError {
             Self::InvalidToken => "INVALID_TOKEN",
             Self::Revoked => "AUTH_004",
             Self::Locked => "AUTH_LOCKED",
+            Self::SecondStepNeeded(_) => "SECOND_STEP_NEEDED",
+            Self::WrongCode => "SECOND_FACTOR_WRONG",
+            Self::SecondFactorOn => "SECOND_FACTOR_ON",
             Self::NoSession => "SESSION_NOT_FOUND",
             Self::NoMember => "COMPANY_NOT_FOUND",
             Self::InvalidAccess => "INT_002",

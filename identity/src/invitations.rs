@@ -77,7 +77,20 @@ impl Identity {
         values::email("adminEmail", &admin.email)?;
         values::line("adminFullName", &admin.full_name)?;
         let company_id = CompanyId(derive_id(operator, order.command_id, "company", 0));
-        let within = Caller { company: company_id, ..operator.clone() };
+        self.found(operator, company_id, order, name, domain, admin).await
+    }
+
+    /// Makes a company under this id and invites its first administrator.
+    pub(crate) async fn found(
+        &self,
+        founder: &Caller,
+        company_id: CompanyId,
+        order: Order,
+        name: String,
+        domain: Option<String>,
+        admin: Invitee,
+    ) -> Result<RegisteredCompany, IdentityError> {
+        let within = Caller { company: company_id, ..founder.clone() };
         let register = company::Command::Register { name, domain };
         let receipt =
             self.bus.execute::<Company>(&within, company_id.0, register, order.clone()).await?;
@@ -143,7 +156,7 @@ impl Identity {
     ) -> Result<Session, IdentityError> {
         let (account, company) = self.take_up(token, password).await?;
         let entrance = Entrance { place: Place::Company(company), device };
-        self.open_session(account, SignInMethod::Invitation, &entrance).await
+        self.enter(account, SignInMethod::Invitation, &entrance).await
     }
 
     /// Whether an invitation was taken up by somebody.

@@ -9,7 +9,9 @@ pub mod mail;
 pub mod outbox;
 mod password;
 mod recovery;
+mod registration;
 mod rooms;
+mod second_factor;
 mod session;
 mod sessions;
 mod tokens;
@@ -27,7 +29,9 @@ use uuid::Uuid;
 pub use error::IdentityError;
 pub use invitations::{Invited, Invitee, RegisteredCompany};
 pub use recovery::Login;
+pub use registration::{Application, PendingRequest};
 pub use rooms::{InterviewAccess, IssuedAccess};
+pub use second_factor::{Enrolment, SecondStep};
 pub use sessions::{Entrance, OpenSession, Place};
 
 /// Longest life of a right that was taken away: states behind a token are asked for this often.

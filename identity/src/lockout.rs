@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use commands::Bus;
 use domain::account::Event;
 use domain::ids::AccountId;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::{IdentityError, outbox};
@@ -30,14 +30,14 @@ pub(crate) fn key(bus: &Bus, email: &str) -> Key {
 /// # Errors
 /// [`IdentityError::Locked`].
 pub(crate) async fn check(
-    pool: &PgPool,
+    executor: impl sqlx::PgExecutor<'_>,
     key: &Key,
     now: DateTime<Utc>,
 ) -> Result<(), IdentityError> {
     let until: Option<Option<DateTime<Utc>>> =
         sqlx::query_scalar("select locked_until from identity.login_attempt where email_key = $1")
             .bind(key.as_slice())
-            .fetch_optional(pool)
+            .fetch_optional(executor)
             .await?;
     refuse(until.flatten(), now)
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use commands::{Bus, new_id};
 use domain::spelled;
@@ -16,7 +14,7 @@ use sqlx::{PgConnection, PgPool, Row};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::IdentityError;
+use crate::{IdentityError, tokens};
 
 /// Between two looks for mail that is due.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -118,8 +116,7 @@ impl Letter {
 
 /// The token of a letter: derived, so that it need not lie anywhere until it is sent.
 pub(crate) fn token(bus: &Bus, letter: Letter, mail_id: Uuid) -> SecretString {
-    let secret = bus.derived_secret(letter.purpose(), mail_id.as_bytes());
-    URL_SAFE_NO_PAD.encode(secret).into()
+    tokens::opaque(bus, letter.purpose(), mail_id.as_bytes())
 }
 
 /// Orders a letter, in the transaction that wants it sent. A repeat under the same id is one letter.

@@ -57,7 +57,7 @@ impl Identity {
             account,
             email: row.try_get("email")?,
             is_verified: row.try_get("is_verified")?,
-            has_second_factor: false,
+            has_second_factor: self.has_second_factor(account).await?,
         })
     }
 

@@ -13,7 +13,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::BadCredentials`] without telling what is wrong; [`IdentityError::Locked`] for
-    /// an address that failed too often, known or not.
+    /// an address that failed too often, known or not; [`IdentityError::SecondStepNeeded`].
     pub async fn sign_in(
         &self,
         email: &str,
@@ -21,7 +21,7 @@ impl Identity {
         entrance: &Entrance,
     ) -> Result<Session, IdentityError> {
         let account = self.prove(email, password).await?;
-        self.open_session(account, SignInMethod::Password, entrance).await
+        self.enter(account, SignInMethod::Password, entrance).await
     }
 
     /// The account whose address and password these are. Failures count.
@@ -38,6 +38,11 @@ impl Identity {
         };
         let (account, hash) = known.unzip();
         let fits = password::verify(password.clone(), hash.clone()).await;
+        // Whoever has only the password must not be able to forget what failed with codes.
+        let is_enough = match account.filter(|_| fits) {
+            Some(account) => !self.has_second_factor(account).await?,
+            None => true,
+        };
         let mut tx = self.pool.begin().await?;
         let Some(proved) = account.filter(|_| fits) else {
             lockout::failed(&mut tx, &self.bus, &key, account).await?;
@@ -46,7 +51,10 @@ impl Identity {
             metrics::counter!("colloquy_sign_ins_failed_total", "account" => known).increment(1);
             return Err(IdentityError::BadCredentials);
         };
-        lockout::passed(&mut tx, &self.bus, &key, proved).await?;
+        match is_enough {
+            true => lockout::passed(&mut tx, &self.bus, &key, proved).await?,
+            false => lockout::check(&mut *tx, &key, self.bus.now()).await?,
+        }
         tx.commit().await?;
         if let Some(was) = hash.filter(|hash| password::is_outdated(hash)) {
             let renewed = password::hash(password).await?;

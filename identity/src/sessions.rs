@@ -1,8 +1,6 @@
 //! Sessions of people with a login: opened when they come in, prolonged by a refresh token that is
 //! good for one use, ended by them or when a token comes a second time.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::new_id;
 use domain::account::{Event, RevocationReason, SignInMethod};
@@ -14,7 +12,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::invitations::token_hash;
-use crate::{Identity, IdentityError, RefreshToken, Session, outbox};
+use crate::{Identity, IdentityError, RefreshToken, Session, outbox, tokens};
 
 /// Life of a refresh token (C01).
 const REFRESH_LIFE: TimeDelta = TimeDelta::days(7);
@@ -358,7 +356,7 @@ impl Identity {
     /// The token that follows: the same for whoever asks again, and nobody's guess without the
     /// installation's secret.
     fn successor(&self, seed: &[u8]) -> SecretString {
-        URL_SAFE_NO_PAD.encode(self.bus.derived_secret("refresh-token", seed)).into()
+        tokens::opaque(&self.bus, "refresh-token", seed)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Access tokens: JWT (RFC 7519) signed with EdDSA. What stands behind one is asked for again at
 //! each use, so that a role or an access that was taken away is gone within a second.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
+use commands::Bus;
 use domain::caller::{Actor, Caller, Role};
 use domain::ids::{AccountId, CandidateId, CompanyId, InterviewId, MemberId};
 use domain::interview::Interview;
@@ -265,6 +268,11 @@ pub(crate) fn operator(account: AccountId) -> Caller {
         actor: Actor::Operator(account),
         roles: vec![Role::SystemAdmin],
     }
+}
+
+/// A token that says nothing and stands for what it derives from, so that it need not lie anywhere.
+pub(crate) fn opaque(bus: &Bus, purpose: &str, seed: &[u8]) -> SecretString {
+    URL_SAFE_NO_PAD.encode(bus.derived_secret(purpose, seed)).into()
 }
 
 fn seconds(at: DateTime<Utc>) -> DateTime<Utc> {

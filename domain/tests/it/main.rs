@@ -6,6 +6,7 @@ mod application;
 mod candidate;
 mod claims;
 mod codes;
+mod company_request;
 mod interview;
 mod interview_conversation;
 mod interview_random;

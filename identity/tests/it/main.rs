@@ -2,6 +2,8 @@
 
 mod lockout;
 mod recovery;
+mod registration;
+mod second_factor;
 mod sessions;
 
 use std::sync::Arc;

@@ -47,6 +47,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("bcrypt", &["identity"]),
     ("hmac", &["commands", "eventlog"]),
     ("jsonwebtoken", &["identity"]),
+    ("totp-rs", &["identity"]),
     // Documents of candidates, and what models answer.
     ("jsonschema", &["reactors"]),
     ("pdf-extract", &["reactors"]),

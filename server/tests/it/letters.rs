@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
+use totp_rs::{Builder, Secret};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -170,33 +171,79 @@ async fn a_person_joins_and_gets_a_new_password_by_letters_from_a_mail_server() 
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_mail_server_letters_lie_in_a_folder_that_the_console_names() {
-    let world = World::without_kafka().await;
-    let mut all =
-        world.start_with("all", &[("COLLOQUY_MAIL__APP_URL", "https://app.example.com")]);
-    let client = all.client().await;
+/// The token of the first letter in the folder for a page.
+async fn token_in_folder(world: &World, page: &str) -> String {
     let folder = world.data.path().join("mailbox");
-    assert!(all.said().contains(folder.to_str().expect("a path")), "{}", all.said());
-    let operator = world.operator();
-    let input = json!({ "email": operator.0, "password": operator.1 });
-    let operator = client.enter("signIn", input).await;
-    let input = json!({
-        "name": "Acme", "adminEmail": "ada@acme.example", "adminFullName": "Ada",
-    });
-    operator.carry_out("registerCompany", input, "company { id }").await;
-    let token = until("a letter is written", async || {
+    until("a letter is written", async || {
         let files = std::fs::read_dir(&folder).expect("a folder");
         let letters = files.filter_map(|file| {
             let path = file.expect("a file").path();
             let is_whole = path.extension().is_some_and(|extension| extension == "eml");
             is_whole.then(|| std::fs::read_to_string(path).expect("a letter"))
         });
-        letters.filter_map(|text| token_in(&text, "accept-invitation")).next()
+        letters.filter_map(|text| token_in(&text, page)).next()
     })
-    .await;
-    let input = json!({ "token": token.trim(), "password": "first pass 1" });
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_company_asks_is_let_in_and_its_administrator_enters_with_two_proofs() {
+    let world = World::without_kafka().await;
+    let mut all =
+        world.start_with("all", &[("COLLOQUY_MAIL__APP_URL", "https://app.example.com")]);
+    let client = all.client().await;
+    let folder = world.data.path().join("mailbox");
+    assert!(all.said().contains(folder.to_str().expect("a path")), "{}", all.said());
+    let request = "mutation($input: RequestCompanyInput!) { requestCompany(input: $input) \
+                   { requestId errors { code path } } }";
+    let input = json!({
+        "commandId": uuid::Uuid::new_v4(), "companyName": "Acme", "domain": "acme.example",
+        "contactFullName": "Ada", "contactEmail": "ada@acme.example",
+    });
+    let asked = client.ask(request, json!({ "input": input })).await.expect("asked");
+    let refused = client.ask("{ companyRequests { id } }", json!({})).await;
+    assert_eq!(refused.expect_err("a stranger").code, "AUTH_REQUIRED");
+
+    let operator = world.operator();
+    let input = json!({ "email": operator.0, "password": operator.1 });
+    let operator = client.enter("signIn", input).await;
+    let listed = operator.query("{ companyRequests { id companyName contactEmail } }", json!({}));
+    let listed = listed.await;
+    assert_eq!(listed["companyRequests"][0]["id"], asked["requestId"]);
+    let approve = "mutation($input: ApproveCompanyRequestInput!) { approveCompanyRequest(input: \
+                   $input) { company { name domain } errors { code } } }";
+    let input = json!({ "commandId": uuid::Uuid::new_v4(), "requestId": asked["requestId"] });
+    let approved = operator.ask(approve, json!({ "input": input })).await.expect("approved");
+    assert_eq!(text(&approved, "/company/domain"), "acme.example");
+
+    let token = token_in_folder(&world, "accept-invitation").await;
+    let input = json!({ "token": token, "password": "first pass 1" });
     let ada = client.enter("acceptInvitation", input).await;
-    let viewer = ada.query("{ viewer { __typename } }", json!({})).await;
+    let begin = "mutation { beginSecondFactor(input: { password: \"first pass 1\" }) \
+                 { secret url errors { code } } }";
+    let begun = ada.ask(begin, json!({})).await.expect("begun");
+    let secret = Secret::try_from_base32(text(&begun, "/secret")).expect("base 32");
+    let totp = Builder::new().with_secret(secret).with_account_name("ada").build().expect("one");
+    // The code of the next half minute is good by now, and not used for this.
+    let code = |ahead: i64| {
+        let at = crate::job::now().timestamp() + ahead;
+        totp.generate(u64::try_from(at).expect("after 1970")).to_string()
+    };
+    let confirm = format!(
+        "mutation {{ confirmSecondFactor(input: {{ code: \"{}\" }}) \
+         {{ recoveryCodes errors {{ code }} }} }}",
+        code(0)
+    );
+    let confirmed = ada.ask(&confirm, json!({})).await.expect("confirmed");
+    assert_eq!(confirmed["recoveryCodes"].as_array().expect("codes").len(), 10);
+
+    let sign_in = "mutation { signIn(input: { email: \"ada@acme.example\", password: \
+                   \"first pass 1\" }) { accessToken secondStepToken errors { code } } }";
+    let first = client.ask(sign_in, json!({})).await.expect("a first step");
+    assert!(first["accessToken"].is_null());
+    let input = json!({ "token": first["secondStepToken"], "code": code(30) });
+    let ada = client.enter("finishSignIn", input).await;
+    let viewer = ada.query("{ viewer { __typename } login { hasSecondFactor } }", json!({})).await;
     assert_eq!(text(&viewer, "/viewer/__typename"), "MemberViewer");
+    assert_eq!(viewer["login"]["hasSecondFactor"], true);
 }
