@@ -11,8 +11,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use eventlog::clock::Clock;
 use identity::mail::{Mail, MailError, Mailer};
-use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Body, Mailbox};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
 
@@ -119,6 +119,18 @@ fn message(mail: &Mail, from: &Mailbox) -> Result<Message, MailError> {
         .to(to)
         .subject(mail.subject.clone())
         .header(ContentType::TEXT_PLAIN)
-        .body(mail.text.expose_secret().to_owned())
+        .body(body(mail.text.expose_secret()))
         .map_err(|_| MailError::Refused)
+}
+
+/// The text as it is where mail allows that (RFC 5322, 2.1.1), so that a link stays in one piece for
+/// whoever reads the bare message.
+fn body(text: &str) -> Body {
+    match text.is_ascii() && text.lines().all(|line| line.len() <= 998) {
+        true => {
+            let text = text.replace('\n', "\r\n").into_bytes();
+            Body::dangerous_pre_encoded(text, ContentTransferEncoding::SevenBit)
+        }
+        false => Body::new(text.to_owned()),
+    }
 }
