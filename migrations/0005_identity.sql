@@ -18,6 +18,7 @@ create table identity.membership (
   account_id uuid not null references identity.account on delete cascade,
   company_id uuid not null,
   member_id  uuid not null,
+  by_provider bool not null default false,        -- the company's provider named the account, not its holder the company
   primary key (account_id, company_id),
   unique (company_id, member_id)
 );
@@ -30,6 +31,7 @@ create table identity.session (
   created_at   timestamptz not null,
   last_used_at timestamptz not null,
   expires_at   timestamptz not null,              -- of the newest refresh token
+  is_bound     bool        not null,              -- a company's provider vouches for the holder, in that company only
   ended_at     timestamptz
 );
 create index on identity.session (account_id);
@@ -100,6 +102,42 @@ create table identity.company_request (           -- not decided yet
   contact_name  text        not null,
   contact_email text        not null,
   requested_at  timestamptz not null
+);
+
+create table identity.api_key (                   -- how programs of a company come in
+  key_id       uuid        not null primary key,
+  key_hash     bytea       not null unique,       -- SHA-256; the key itself is nowhere
+  company_id   uuid        not null,
+  name         text        not null,
+  rights       jsonb       not null,
+  created_at   timestamptz not null,
+  expires_at   timestamptz not null,
+  last_used_at timestamptz,
+  revoked_at   timestamptz
+);
+create index on identity.api_key (company_id, created_at);
+
+create table identity.sign_on (                   -- a company's provider of OpenID Connect
+  company_id    uuid  not null primary key,
+  issuer        text  not null,
+  client_id     text  not null,
+  redirect_uri  text  not null,
+  sealed_secret bytea not null                    -- AES-256-GCM, under a key that derives from the installation's secret
+);
+
+create table identity.sign_on_attempt (
+  token_hash bytea       not null primary key,    -- SHA-256; the token itself is nowhere
+  attempt_id uuid        not null,                -- what state, nonce and verifier derive from
+  company_id uuid        not null,
+  expires_at timestamptz not null
+);
+
+create table identity.sign_on_link (              -- whom a provider names
+  company_id uuid not null,
+  issuer     text not null,
+  subject    text not null,
+  account_id uuid not null references identity.account on delete cascade,
+  primary key (company_id, issuer, subject)
 );
 
 create table identity.mail (                      -- letters that are not sent yet

@@ -84,9 +84,12 @@ impl AccountQuery {
 /// The account and the session that ask.
 ///
 /// # Errors
-/// `AUTH_REQUIRED`; `AUTH_003` for who has no login.
+/// `AUTH_REQUIRED`; `AUTH_003` for who has no login, or came in by a company's provider.
 pub fn own(ctx: &Context<'_>) -> Result<(AccountId, Uuid), ApiError> {
     let principal = ctx.session()?.principal()?;
+    if principal.is_bound {
+        return Err(ApiError::forbidden());
+    }
     principal.account_id.zip(principal.session_id).ok_or_else(ApiError::forbidden)
 }
 
@@ -210,7 +213,10 @@ impl AccountMutation {
         #[graphql(desc = "Which session.")] input: SignOutInput,
     ) -> async_graphql::Result<SignOutPayload> {
         let (account, present) = own_or_of_cookie(ctx).await?;
-        let wanted = input.session_id.unwrap_or(present);
+        let wanted = match input.session_id {
+            Some(other) if other != present => own(ctx).map(|_| other)?,
+            _ => present,
+        };
         let signed_out = ctx.state()?.identity.sign_out(account, wanted).await;
         if signed_out.is_ok() && wanted == present {
             visitor::forget(ctx);
@@ -287,8 +293,9 @@ impl AccountMutation {
 
 /// A page that was left open over night has a cookie and no access token that is good.
 async fn own_or_of_cookie(ctx: &Context<'_>) -> Result<(AccountId, Uuid), ApiError> {
-    if ctx.session()?.principal().is_ok() {
-        return own(ctx);
+    if let Ok(principal) = ctx.session()?.principal() {
+        let (account, session) = (principal.account_id, principal.session_id);
+        return account.zip(session).ok_or_else(ApiError::forbidden);
     }
     let token = visitor::refresh_token(ctx)?;
     let behind = ctx.state()?.identity.session_behind(token.expose_secret()).await?;

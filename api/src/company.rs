@@ -3,7 +3,7 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, Union};
 use chrono::{DateTime, Utc};
 use domain::caller::Actor as DomainActor;
-use domain::ids::{AccountId, CandidateId, CompanyId, InterviewId, MemberId};
+use domain::ids::{AccountId, ApiKeyId, CandidateId, CompanyId, InterviewId, MemberId};
 use domain::member::{self, Member as MemberAggregate};
 use domain::permission::Action;
 use identity::{Entrance, IdentityError, Invitee, Place};
@@ -158,6 +158,8 @@ pub enum ActorKind {
     Candidate,
     /// A person who runs the platform.
     Operator,
+    /// A program of the company, by its API key.
+    Service,
     /// A part of Colloquy that acts by itself.
     System,
     /// The AI side: it asks and proposes, and never decides.
@@ -184,6 +186,7 @@ impl Actor {
             "member" => (ActorKind::Member, printed(|id| MemberId(id).to_string())),
             "candidate" => (ActorKind::Candidate, printed(|id| CandidateId(id).to_string())),
             "operator" => (ActorKind::Operator, printed(|id| AccountId(id).to_string())),
+            "service" => (ActorKind::Service, printed(|id| ApiKeyId(id).to_string())),
             "ai" => (ActorKind::Ai, rest.to_owned()),
             _ => (ActorKind::System, rest.to_owned()),
         };
@@ -211,7 +214,7 @@ impl Actor {
     }
 }
 
-/// Who asks: a member, the guest of one interview, or an operator of the platform.
+/// Who asks: a member, the guest of one interview, an operator of the platform, or a program.
 #[derive(Union)]
 pub enum Viewer {
     /// A person of a company.
@@ -220,6 +223,21 @@ pub enum Viewer {
     Guest(GuestViewer),
     /// A person who runs the platform.
     Operator(OperatorViewer),
+    /// A program of a company, by its API key.
+    Service(ServiceViewer),
+}
+
+/// A program of a company, which comes in by an API key.
+#[derive(SimpleObject)]
+pub struct ServiceViewer {
+    /// Global id of the key, `akey_…`.
+    id: ID,
+    /// What the program may do at present.
+    permissions: Vec<Permission>,
+    /// Global id of the company, `comp_…`.
+    company_id: ID,
+    /// End of the key, UTC: sockets and streams end with it.
+    expires_at: DateTime<Utc>,
 }
 
 /// A person of a company who asks.
@@ -323,6 +341,12 @@ fn viewer(principal: &identity::Principal) -> Result<Viewer, ApiError> {
             let id = account.to_string().into();
             Ok(Viewer::Operator(OperatorViewer { id, permissions, expires_at }))
         }
+        DomainActor::Service { id, .. } => Ok(Viewer::Service(ServiceViewer {
+            id: id.to_string().into(),
+            permissions,
+            company_id: caller.company.to_string().into(),
+            expires_at,
+        })),
         DomainActor::System(_) | DomainActor::Ai(_) => Err(ApiError::forbidden()),
     }
 }

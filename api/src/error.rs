@@ -13,7 +13,9 @@ use commands::{CommandError, FileError};
 use domain::claims::Kind as Claim;
 use domain::codes::{self, Entry, Kind};
 use domain::values::Invalid;
-use domain::{PublicCode, account, application, candidate, company, company_request, interview, job, member};
+use domain::{
+    PublicCode, account, application, candidate, company, company_request, interview, job, member,
+};
 use domain::{observation, resume, verdict};
 use identity::IdentityError;
 use projections::QueryError;

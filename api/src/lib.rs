@@ -2,6 +2,7 @@
 //! nothing: rules are asked through the bus, reads through the read side, entry through identity.
 
 mod account;
+mod api_keys;
 mod auth;
 pub mod browsers;
 mod candidate;
@@ -30,6 +31,7 @@ mod scalars;
 pub mod schema;
 mod scope;
 mod second_factor;
+mod sign_on;
 pub mod transport;
 mod verdict;
 mod visitor;

@@ -25,6 +25,8 @@ pub enum Right {
     JoinCompany,
     /// Keep logins, and what happens to them.
     KeepAccount,
+    /// Make API keys for programs of the company, see them and take them back.
+    ManageApiKeys,
     /// Deactivate and reactivate people.
     DeactivateMember,
     /// Write jobs, questions and rubrics.

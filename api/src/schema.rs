@@ -14,6 +14,7 @@ use projections::{companies, verdicts};
 
 use crate::ApiState;
 use crate::account::{AccountMutation, AccountQuery};
+use crate::api_keys::{ApiKeyMutation, ApiKeyQuery};
 use crate::candidate::{Application, Candidate, CandidateMutation, CandidateQuery, Resume};
 use crate::company::{Company, CompanyMutation, CompanyQuery, Member};
 use crate::dashboard::DashboardQuery;
@@ -30,6 +31,7 @@ use crate::registration::{RegistrationMutation, RegistrationQuery};
 use crate::scalars::Judged;
 use crate::scope::Scoped;
 use crate::second_factor::SecondFactorMutation;
+use crate::sign_on::{SignOnMutation, SignOnQuery};
 use crate::verdict::{Verdict, VerdictMutation, VerdictQuery};
 
 /// Something with a global id.
@@ -150,6 +152,8 @@ pub struct Query(
     NodeQuery,
     AccountQuery,
     RegistrationQuery,
+    ApiKeyQuery,
+    SignOnQuery,
     CompanyQuery,
     JobQuery,
     CandidateQuery,
@@ -170,6 +174,8 @@ pub struct Mutation(
     AccountMutation,
     SecondFactorMutation,
     RegistrationMutation,
+    ApiKeyMutation,
+    SignOnMutation,
     CompanyMutation,
     JobMutation,
     CandidateMutation,

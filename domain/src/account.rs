@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::aggregate::{Aggregate, Context, PublicCode};
 use crate::caller::Caller;
 use crate::facts::{Facts, Reference};
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ApiKeyId, CompanyId};
 use crate::permission::{Action, Relation};
 use crate::personal::{Personal, Subject};
 use crate::spelled;
@@ -25,6 +25,8 @@ spelled! {
         PasswordAndCode = "PASSWORD_AND_CODE",
         /// The password, and a recovery code.
         PasswordAndRecoveryCode = "PASSWORD_AND_RECOVERY_CODE",
+        /// What the company's own provider asked for.
+        SignOn = "SIGN_ON",
     }
 }
 
@@ -116,6 +118,37 @@ pub enum Event {
     },
     /// Signing in asks for no second proof any more.
     SecondFactorRemoved {
+        /// When, UTC.
+        at: DateTime<Utc>,
+    },
+    /// Its holder made a key for a program of a company.
+    ApiKeyCreated {
+        /// The key, under which the program acts.
+        key_id: ApiKeyId,
+        /// The company.
+        company_id: CompanyId,
+        /// What the program may do.
+        rights: Vec<Action>,
+        /// When the key ends, UTC.
+        expires_at: DateTime<Utc>,
+        /// When, UTC.
+        at: DateTime<Utc>,
+    },
+    /// Its holder took a program's key back.
+    ApiKeyRevoked {
+        /// The key.
+        key_id: ApiKeyId,
+        /// The company.
+        company_id: CompanyId,
+        /// When, UTC.
+        at: DateTime<Utc>,
+    },
+    /// Its holder named the provider by which people of a company sign in.
+    SignOnConfigured {
+        /// The company.
+        company_id: CompanyId,
+        /// The provider's issuer identifier.
+        issuer: String,
         /// When, UTC.
         at: DateTime<Utc>,
     },
@@ -226,6 +259,9 @@ impl Aggregate for Account {
             | Event::PasswordResetRequested { .. }
             | Event::SecondFactorEnrolled { .. }
             | Event::SecondFactorRemoved { .. }
+            | Event::ApiKeyCreated { .. }
+            | Event::ApiKeyRevoked { .. }
+            | Event::SignOnConfigured { .. }
             | Event::SignedOut { .. }
             | Event::SessionsRevoked { .. } => {}
         }

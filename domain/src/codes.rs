@@ -111,6 +111,18 @@ entries! {
     "SECOND_FACTOR_ON" Conflict 409
         "The account asks for a second proof already."
         "Switch it off first."
+    "API_KEY_NOT_FOUND" NotFound 404
+        "The company has no API key of this id."
+        "List the keys again."
+    "SIGN_ON_NOT_CONFIGURED" NotFound 404
+        "The company has no provider to sign in by."
+        "Sign in with a password, or ask an administrator of the company."
+    "SIGN_ON_REFUSED" AuthRequired 401
+        "The provider's answer is not to be believed or came too late, or it names nobody who is invited."
+        "Begin again, or ask an administrator of the company for an invitation."
+    "SIGN_ON_PROVIDER_FAILED" Unavailable 503
+        "The company's provider does not answer as providers do."
+        "Try again later, or sign in with a password."
     "SESSION_NOT_FOUND" NotFound 404
         "The account has no open session of this id."
         "List the sessions again; it may have ended meanwhile."

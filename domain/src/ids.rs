@@ -58,6 +58,8 @@ ids! {
     AccountId = "acct";
     /// Results of model calls about one interview, résumé or task; shares the id of what it is about.
     AiCallId = "aicl";
+    /// One key by which a program of a company comes in.
+    ApiKeyId = "akey";
     /// One candidate for one job.
     ApplicationId = "appl";
     /// One person's record in one company.

@@ -9,9 +9,10 @@ use crate::aggregate::Aggregate;
 use crate::caller::{Actor, Role};
 use crate::event::Event;
 use crate::ids::{
-    AccountId, AnswerId, ApplicationId, CandidateId, CompanyId, CompanyRequestId, InterviewId, JobId,
-    MemberId, QuestionId, ResumeId,
+    AccountId, AnswerId, ApiKeyId, ApplicationId, CandidateId, CompanyId, CompanyRequestId,
+    InterviewId, JobId, MemberId, QuestionId, ResumeId,
 };
+use crate::permission::Action;
 use crate::personal::{Personal, Subject};
 use crate::values::{HumanScore, Provenance, Score, Share, Weight};
 use crate::{
@@ -27,6 +28,7 @@ const fn id(n: u128) -> Uuid {
 pub const COMPANY: CompanyId = CompanyId(id(0x01));
 const ACCOUNT: AccountId = AccountId(id(0x02));
 const REQUEST: CompanyRequestId = CompanyRequestId(id(0x05));
+const API_KEY: ApiKeyId = ApiKeyId(id(0x06));
 const RECRUITER: MemberId = MemberId(id(0x03));
 const MANAGER: MemberId = MemberId(id(0x04));
 const JOB: JobId = JobId(id(0x10));
@@ -223,6 +225,19 @@ fn accounts() -> Vec<account::Event> {
         account::Event::PasswordResetRequested { at: minute(11) },
         account::Event::SecondFactorEnrolled { at: minute(13) },
         account::Event::SecondFactorRemoved { at: minute(14) },
+        account::Event::ApiKeyCreated {
+            key_id: API_KEY,
+            company_id: COMPANY,
+            rights: vec![Action::ReadJob, Action::WriteCandidate],
+            expires_at: minute(129_600),
+            at: minute(15),
+        },
+        account::Event::ApiKeyRevoked { key_id: API_KEY, company_id: COMPANY, at: minute(18) },
+        account::Event::SignOnConfigured {
+            company_id: COMPANY,
+            issuer: "https://login.northwind.example".into(),
+            at: minute(19),
+        },
         account::Event::SignedOut { session_id, at: minute(20) },
         account::Event::SessionsRevoked {
             reason: account::RevocationReason::TokenReused,

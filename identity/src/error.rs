@@ -30,6 +30,18 @@ pub enum IdentityError {
     /// A second proof is asked for already.
     #[error("the account asks for a second proof already")]
     SecondFactorOn,
+    /// The company has no such key.
+    #[error("there is no such key")]
+    NoKey,
+    /// The company has no provider to sign in by.
+    #[error("the company has no provider to sign in by")]
+    NoSignOn,
+    /// What the provider answered is not to be believed, or names nobody who is invited.
+    #[error("the provider's answer does not let anybody in")]
+    SignOnRefused,
+    /// The provider does not answer as providers do.
+    #[error("the company's provider fails")]
+    ProviderFailed,
     /// The account has no such session.
     #[error("there is no such session")]
     NoSession,
@@ -69,6 +81,10 @@ impl IdentityError {
             Self::SecondStepNeeded(_) => "SECOND_STEP_NEEDED",
             Self::WrongCode => "SECOND_FACTOR_WRONG",
             Self::SecondFactorOn => "SECOND_FACTOR_ON",
+            Self::NoKey => "API_KEY_NOT_FOUND",
+            Self::NoSignOn => "SIGN_ON_NOT_CONFIGURED",
+            Self::SignOnRefused => "SIGN_ON_REFUSED",
+            Self::ProviderFailed => "SIGN_ON_PROVIDER_FAILED",
             Self::NoSession => "SESSION_NOT_FOUND",
             Self::NoMember => "COMPANY_NOT_FOUND",
             Self::InvalidAccess => "INT_002",

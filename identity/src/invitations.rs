@@ -208,23 +208,8 @@ impl Identity {
         if used_by.is_some_and(|by| by != account.0) {
             return Err(IdentityError::InvalidInvitation);
         }
-        let system = Caller::system(company, "identity");
-        let join = member::Command::Join { account_id: account };
-        let order = Order::of_client(account.0, b"join".to_vec());
-        self.bus.execute::<Member>(&system, member_id.0, join, order).await?;
+        self.join(company, member_id, account, false).await?;
         let mut tx = self.pool.begin().await?;
-        sqlx::query(
-            "with used as (update identity.invitation set used_by = $1
-                            where token_hash = $4 or mailed_hash = $4)
-             insert into identity.membership (account_id, company_id, member_id)
-             values ($1, $2, $3) on conflict do nothing",
-        )
-        .bind(account.0)
-        .bind(company.0)
-        .bind(member_id.0)
-        .bind(token_hash(token))
-        .execute(&mut *tx)
-        .await?;
         if row.try_get("is_mailed")? {
             self.verified(&mut tx, account).await?;
         } else if !self.login(account).await?.is_verified {
@@ -232,6 +217,33 @@ impl Identity {
         }
         tx.commit().await?;
         Ok((account, company))
+    }
+
+    /// Makes a login the member that it was invited to be. Doing it again is harmless.
+    pub(crate) async fn join(
+        &self,
+        company: CompanyId,
+        member_id: MemberId,
+        account: AccountId,
+        by_provider: bool,
+    ) -> Result<(), IdentityError> {
+        let system = Caller::system(company, "identity");
+        let join = member::Command::Join { account_id: account };
+        let order = Order::of_client(account.0, b"join".to_vec());
+        self.bus.execute::<Member>(&system, member_id.0, join, order).await?;
+        sqlx::query(
+            "with used as (update identity.invitation set used_by = $1
+                            where company_id = $2 and member_id = $3)
+             insert into identity.membership (account_id, company_id, member_id, by_provider)
+             values ($1, $2, $3, $4) on conflict do nothing",
+        )
+        .bind(account.0)
+        .bind(company.0)
+        .bind(member_id.0)
+        .bind(by_provider)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// Makes the platform's operator, if there is none with this address yet.
@@ -283,6 +295,17 @@ impl Identity {
         }
     }
 
+    /// Makes the login of an address that has none, to which no password fits until its holder sets
+    /// one by a letter.
+    pub(crate) async fn make_account_without_password(
+        &self,
+        email: &str,
+        seed: Uuid,
+    ) -> Result<AccountId, IdentityError> {
+        let kept = self.keep_account(email, password::NONE, seed).await?;
+        kept.map(|(account, _)| account).ok_or(IdentityError::Unavailable)
+    }
+
     /// Brings a login of another system along, by the hash of its password. An address that has a
     /// login keeps that; answers whether it was new.
     ///
@@ -323,7 +346,11 @@ impl Identity {
 
     /// Records that a login was made. After its row, so that whoever was cut off in between is made
     /// up for under the same id.
-    async fn record_account(&self, account: AccountId, email: &str) -> Result<(), IdentityError> {
+    pub(crate) async fn record_account(
+        &self,
+        account: AccountId,
+        email: &str,
+    ) -> Result<(), IdentityError> {
         let system = Caller::system(CompanyId::NONE, "identity");
         let register = account::Command::Register { account_id: account, email: email.to_owned() };
         let order = Order::of_client(account.0, b"register".to_vec());

@@ -1,7 +1,9 @@
 //! Who may enter: credentials, tokens and keys. State, not history: what happened is recorded
 //! through `commands` like everyone else's deeds. The only SQL of the write side outside the log.
 
+mod api_keys;
 mod error;
+mod id_token;
 mod invitations;
 mod keys;
 mod lockout;
@@ -14,6 +16,7 @@ mod rooms;
 mod second_factor;
 mod session;
 mod sessions;
+pub mod sign_on;
 mod tokens;
 
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use secrecy::SecretString;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+pub use api_keys::{ApiKey, NewApiKey};
 pub use error::IdentityError;
 pub use invitations::{Invited, Invitee, RegisteredCompany};
 pub use recovery::Login;
@@ -46,6 +50,9 @@ pub struct Principal {
     pub account_id: Option<domain::ids::AccountId>,
     /// The session, for people who have a login.
     pub session_id: Option<Uuid>,
+    /// Whether a company's own provider vouches for the person: then in that company only, and not
+    /// for the login itself.
+    pub is_bound: bool,
     /// End of the token, UTC.
     pub expires_at: chrono::DateTime<chrono::Utc>,
 }
@@ -77,6 +84,8 @@ pub struct Identity {
     bus: Arc<Bus>,
     keys: keys::KeyRing,
     standing: Cache<Uuid, tokens::Standing>,
+    keyed: Cache<Vec<u8>, Principal>,
+    web: Arc<dyn sign_on::Web>,
 }
 
 impl Identity {
@@ -87,7 +96,14 @@ impl Identity {
     pub async fn start(pool: PgPool, bus: Arc<Bus>) -> Result<Self, IdentityError> {
         let keys = keys::KeyRing::load(&pool, &bus).await?;
         let standing = Cache::builder().max_capacity(100_000).time_to_live(FRESH).build();
-        Ok(Self { pool, bus, keys, standing })
+        let keyed = Cache::builder().max_capacity(10_000).time_to_live(FRESH).build();
+        Ok(Self { pool, bus, keys, standing, keyed, web: Arc::new(sign_on::NoWeb) })
+    }
+
+    /// The same, with providers to sign in by.
+    #[must_use]
+    pub fn with_web(self, web: Arc<dyn sign_on::Web>) -> Self {
+        Self { web, ..self }
     }
 
     /// The public keys, as a JSON Web Key Set (RFC 7517).

@@ -12,6 +12,9 @@ use crate::IdentityError;
 /// What stands in for the hash of an account that does not exist, so that both take the same time.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGKmF4HTR0Jco";
 
+/// What stands where an account has no password: no hash, so that nothing fits.
+pub const NONE: &str = "";
+
 /// A hash takes 19 MiB and a core for a while, so that strangers could ask for more of both than there
 /// is. The rest waits its turn.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
@@ -50,6 +53,7 @@ pub async fn hash(password: SecretString) -> Result<String, IdentityError> {
 /// Whether the password is the one of the PHC string; without one it takes as long and says no.
 pub async fn verify(password: SecretString, stored: Option<String>) -> bool {
     let Ok(_turn) = AT_ONCE.acquire().await else { return false };
+    let stored = stored.filter(|stored| stored != NONE);
     let known = stored.is_some();
     let stored = stored.unwrap_or_else(|| NOBODY.to_owned());
     let fits = tokio::task::spawn_blocking(move || {
@@ -100,7 +104,9 @@ mod tests {
         assert!(is_importable(&hashed) && is_outdated(&hashed));
         assert!(verify("correct horse 1".into(), Some(hashed.clone())).await);
         assert!(!verify("correct horse 2".into(), Some(hashed)).await);
-        for hash in ["", "$2b$31$", "plain text", "$2b$99$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+        for hash in
+            ["", "$2b$31$", "plain text", "$2b$99$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+        {
             assert!(!is_importable(hash), "{hash}");
         }
     }

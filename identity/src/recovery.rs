@@ -103,8 +103,7 @@ impl Identity {
         let Ok(email) = values::email("email", email) else { return Ok(()) };
         let account = self.credentials(&email).await?.map(|(account, _)| account);
         let mut tx = self.pool.begin().await?;
-        let is_sent =
-            self.send_letter(&mut tx, Letter::PasswordReset, account, &email).await?;
+        let is_sent = self.send_letter(&mut tx, Letter::PasswordReset, account, &email).await?;
         if is_sent {
             let at = self.bus.now();
             let requested = Event::PasswordResetRequested { at };

@@ -299,7 +299,9 @@ impl Identity {
 
     fn totp(&self, factor_id: Uuid, account_name: &str) -> Result<Totp, IdentityError> {
         let secret = self.bus.derived_secret("second-factor", factor_id.as_bytes());
-        let mut builder = Builder::new().with_account_name(account_name.replace(':', " ")).with_issuer(Some(ISSUER));
+        let mut builder = Builder::new()
+            .with_account_name(account_name.replace(':', " "))
+            .with_issuer(Some(ISSUER));
         builder = builder.with_secret(secret[..20].to_vec());
         builder.build().map_err(|_| IdentityError::Unavailable)
     }

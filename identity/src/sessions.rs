@@ -68,6 +68,7 @@ struct Presented {
     used_at: Option<DateTime<Utc>>,
     expires_at: DateTime<Utc>,
     has_ended: bool,
+    is_bound: bool,
 }
 
 impl Identity {
@@ -80,6 +81,8 @@ impl Identity {
     ) -> Result<Session, IdentityError> {
         let caller = self.holder(account, entrance.place).await?;
         let (now, session_id) = (self.bus.now(), new_id(self.bus.clock()));
+        // A company's provider vouches for nobody elsewhere.
+        let is_bound = method == SignInMethod::SignOn;
         let device = entrance.device.as_ref().map(|device| {
             device.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>()
         });
@@ -91,8 +94,9 @@ impl Identity {
             .await?;
         sqlx::query(
             "insert into identity.session
-               (session_id, account_id, company_id, device, created_at, last_used_at, expires_at)
-             values ($1, $2, $3, $4, $5, $5, $6)",
+               (session_id, account_id, company_id, device, created_at, last_used_at, expires_at,
+                is_bound)
+             values ($1, $2, $3, $4, $5, $5, $6, $7)",
         )
         .bind(session_id)
         .bind(account.0)
@@ -100,13 +104,17 @@ impl Identity {
         .bind(device)
         .bind(now)
         .bind(now + REFRESH_LIFE)
+        .bind(is_bound)
         .execute(&mut *tx)
         .await?;
         let refresh = self.refresh_token(&mut tx, session_id, session_id.as_bytes()).await?;
         let signed_in = Event::SignedIn { session_id, method, at: now };
         outbox::tell(&mut tx, &self.bus, Some(account), &signed_in).await?;
         tx.commit().await?;
-        Ok(Session { refresh_token: Some(refresh), ..self.person_session(account, session_id, caller)? })
+        Ok(Session {
+            refresh_token: Some(refresh),
+            ..self.person_session(account, session_id, caller, is_bound)?
+        })
     }
 
     /// Prolongs a session: a new access token, and the refresh token that follows this one.
@@ -125,6 +133,9 @@ impl Identity {
             let mut connection = self.pool.acquire().await?;
             presented(&mut connection, &hash).await?.ok_or(IdentityError::InvalidToken)?
         };
+        if seen.is_bound && company.is_some_and(|company| Some(company) != seen.company) {
+            return Err(IdentityError::NoMember);
+        }
         let place = match company.or(seen.company) {
             Some(company) => Place::Company(company),
             None => Place::Platform,
@@ -132,7 +143,7 @@ impl Identity {
         let holder = self.holder(seen.account, place).await;
         let mut tx = self.pool.begin().await?;
         let presented = presented(&mut tx, &hash).await?.ok_or(IdentityError::InvalidToken)?;
-        let Presented { session_id, account, used_at, .. } = presented;
+        let Presented { session_id, account, used_at, is_bound, .. } = presented;
         if presented.has_ended {
             return Err(IdentityError::Revoked);
         }
@@ -177,7 +188,10 @@ impl Identity {
         .await?;
         let refresh = self.refresh_token(&mut tx, session_id, &hash).await?;
         tx.commit().await?;
-        Ok(Session { refresh_token: Some(refresh), ..self.person_session(account, session_id, caller)? })
+        Ok(Session {
+            refresh_token: Some(refresh),
+            ..self.person_session(account, session_id, caller, is_bound)?
+        })
     }
 
     /// The session that a refresh token belongs to, with its account.
@@ -226,7 +240,11 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::NoSession`] where the account has none of this id.
-    pub async fn sign_out(&self, account: AccountId, session_id: Uuid) -> Result<(), IdentityError> {
+    pub async fn sign_out(
+        &self,
+        account: AccountId,
+        session_id: Uuid,
+    ) -> Result<(), IdentityError> {
         let now = self.bus.now();
         let mut tx = self.pool.begin().await?;
         let ended_at: Option<DateTime<Utc>> = sqlx::query_scalar(
@@ -308,7 +326,7 @@ impl Identity {
     async fn holder(&self, account: AccountId, place: Place) -> Result<Caller, IdentityError> {
         let memberships = sqlx::query(
             "select company_id, member_id from identity.membership
-              where account_id = $1 order by member_id desc",
+              where account_id = $1 order by by_provider, member_id desc",
         )
         .bind(account.0)
         .fetch_all(&self.pool)
@@ -361,12 +379,10 @@ impl Identity {
 }
 
 /// The token of this hash and its session, both locked until the transaction ends.
-async fn presented(
-    tx: &mut PgConnection,
-    hash: &[u8],
-) -> Result<Option<Presented>, IdentityError> {
+async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presented>, IdentityError> {
     let row = sqlx::query(
-        "select s.session_id, s.account_id, s.company_id, s.ended_at, t.used_at, t.expires_at
+        "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound, t.used_at,
+                t.expires_at
            from identity.refresh_token t join identity.session s using (session_id)
           where t.token_hash = $1 for update",
     )
@@ -381,6 +397,7 @@ async fn presented(
             used_at: row.try_get("used_at")?,
             expires_at: row.try_get("expires_at")?,
             has_ended: row.try_get::<Option<DateTime<Utc>>, _>("ended_at")?.is_some(),
+            is_bound: row.try_get("is_bound")?,
         })
     };
     Ok(row.map(read).transpose()?)

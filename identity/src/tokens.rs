@@ -14,7 +14,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Identity, IdentityError, Principal, Session};
+use crate::invitations::token_hash;
+use crate::{Identity, IdentityError, Principal, Session, api_keys};
 
 const ISSUER: &str = "colloquy";
 const AUDIENCE: &str = "colloquy-api";
@@ -69,9 +70,22 @@ pub(crate) enum Standing {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Kind {
-    Access { company_id: Uuid, member_id: Uuid, session_id: Uuid },
-    Operator { session_id: Uuid },
-    Interview { company_id: Uuid, interview_id: Uuid, access_id: Uuid },
+    Access {
+        company_id: Uuid,
+        member_id: Uuid,
+        session_id: Uuid,
+        /// Whether a company's own provider vouches for the person.
+        #[serde(default)]
+        bound: bool,
+    },
+    Operator {
+        session_id: Uuid,
+    },
+    Interview {
+        company_id: Uuid,
+        interview_id: Uuid,
+        access_id: Uuid,
+    },
 }
 
 impl Identity {
@@ -81,13 +95,15 @@ impl Identity {
         account: AccountId,
         session_id: Uuid,
         caller: Caller,
+        bound: bool,
     ) -> Result<Session, IdentityError> {
         let kind = match caller.actor {
             Actor::Member(member) => {
-                Kind::Access { company_id: caller.company.0, member_id: member.0, session_id }
+                let (company_id, member_id) = (caller.company.0, member.0);
+                Kind::Access { company_id, member_id, session_id, bound }
             }
             Actor::Operator(_) => Kind::Operator { session_id },
-            Actor::Guest { .. } | Actor::System(_) | Actor::Ai(_) => {
+            Actor::Guest { .. } | Actor::Service { .. } | Actor::System(_) | Actor::Ai(_) => {
                 return Err(IdentityError::InvalidToken);
             }
         };
@@ -142,6 +158,13 @@ impl Identity {
     /// [`IdentityError::InvalidToken`] or [`IdentityError::ExpiredToken`];
     /// [`IdentityError::Command`] when what stands behind it cannot be read at present.
     pub async fn verify(&self, token: &str) -> Result<Principal, IdentityError> {
+        if token.starts_with(api_keys::PREFIX) {
+            let hash = token_hash(token);
+            return match self.keyed.get(&hash) {
+                Some(principal) => Ok(principal),
+                None => self.keyed_anew(token, hash).await,
+            };
+        }
         let claims = self.running(token)?;
         match self.standing.get(&claims.jti) {
             Some(standing) => principal(&claims, standing),
@@ -154,8 +177,18 @@ impl Identity {
     /// # Errors
     /// See [`Identity::verify`].
     pub async fn verify_anew(&self, token: &str) -> Result<Principal, IdentityError> {
+        if token.starts_with(api_keys::PREFIX) {
+            return self.keyed_anew(token, token_hash(token)).await;
+        }
         let claims = self.running(token)?;
         self.stands(&claims).await
+    }
+
+    async fn keyed_anew(&self, key: &str, hash: Vec<u8>) -> Result<Principal, IdentityError> {
+        self.keyed.invalidate(&hash);
+        let principal = self.holder_of_key(key).await?;
+        self.keyed.insert(hash, principal.clone());
+        Ok(principal)
     }
 
     async fn stands(&self, claims: &Claims) -> Result<Principal, IdentityError> {
@@ -202,8 +235,8 @@ impl Identity {
             Kind::Access { company_id, member_id, .. } => {
                 let company = CompanyId(company_id);
                 let member = self.bus.state::<Member>(company, member_id).await?;
-                let member = member
-                    .filter(|member| member.is_active() && member.account() == Some(account));
+                let member =
+                    member.filter(|member| member.is_active() && member.account() == Some(account));
                 let actor = Actor::Member(MemberId(member_id));
                 let roles = member.map(|member| member.role().into_iter().collect());
                 roles.map(|roles| Caller { company, actor, roles })
@@ -258,7 +291,8 @@ fn principal(claims: &Claims, standing: Standing) -> Result<Principal, IdentityE
     };
     let session_id = claims.session_id();
     let account_id = session_id.map(|_| AccountId(claims.sub));
-    Ok(Principal { caller, account_id, session_id, expires_at: claims.expires_at()? })
+    let is_bound = matches!(claims.kind, Kind::Access { bound: true, .. });
+    Ok(Principal { caller, account_id, session_id, is_bound, expires_at: claims.expires_at()? })
 }
 
 /// The operator of this account.

@@ -27,6 +27,8 @@ pub struct Config {
     pub kafka: Kafka,
     /// Letters to people.
     pub mail: Mail,
+    /// Providers of OpenID Connect.
+    pub sign_on: SignOn,
     /// Keys.
     pub secrets: Secrets,
     /// The log's tree and its checkpoints.
@@ -120,6 +122,15 @@ pub struct Mail {
     pub app_url: String,
     /// Folder of letters that go into files; empty is `mailbox` in the data folder.
     pub mailbox: String,
+}
+
+/// Providers of OpenID Connect.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignOn {
+    /// Issuers that companies may name, as a list or with commas.
+    #[serde(deserialize_with = "listed")]
+    pub issuers: Vec<String>,
 }
 
 /// Keys.
@@ -250,6 +261,7 @@ impl Default for Config {
             event_store: EventStore::default(),
             kafka: Kafka::default(),
             mail: Mail::default(),
+            sign_on: SignOn::default(),
             secrets: Secrets::default(),
             proof: Proof::default(),
             files: Files::default(),

@@ -23,3 +23,4 @@ pub mod secrets_file;
 pub mod store;
 pub mod telemetry;
 pub mod vectors;
+pub mod web;

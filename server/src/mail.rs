@@ -82,15 +82,17 @@ struct Folder {
 impl Folder {
     fn open(folder: &Path, from: Mailbox, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let mut made = std::fs::DirBuilder::new();
-        made.recursive(true).mode(0o700).create(folder).with_context(|| {
-            format!("the mailbox {} cannot be made", folder.display())
-        })?;
+        made.recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("the mailbox {} cannot be made", folder.display()))?;
         Ok(Self { folder: folder.to_owned(), from, clock, n_written: AtomicU64::new(0) })
     }
 
     fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
         let n = self.n_written.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{:013}-{}-{n:04}", self.clock.now().timestamp_millis(), std::process::id());
+        let name =
+            format!("{:013}-{}-{n:04}", self.clock.now().timestamp_millis(), std::process::id());
         let beside = self.folder.join(format!("{name}.part"));
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(&beside)?;

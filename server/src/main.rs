@@ -19,6 +19,7 @@ use server::parts::Parts;
 use server::proof::{self, ExportArgs, ProofVerb, VerifyArgs};
 use server::roles::Roles;
 use server::store::StoreError;
+use server::web::Providers;
 use server::{bootstrap, contracts, demo, doctor, embedded, faults, published, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -279,6 +280,7 @@ async fn with_database(
             }
             Role::Serve => {
                 let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
+                let identity = identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
                 bootstrap::operator(&config, &identity).await?;
                 let address = roles.serve(identity, metrics).await?;
                 tracing::info!(%address, "serving");
@@ -286,6 +288,7 @@ async fn with_database(
             }
             Role::All | Role::Demo { .. } => {
                 let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
+                let identity = identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
                 bootstrap::operator(&config, &identity).await?;
                 let logins = match database.is_some() && (config.development.company || demo) {
                     true => Some(bootstrap::development(&config, &identity).await?),

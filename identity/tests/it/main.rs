@@ -1,10 +1,12 @@
 //! Identity on real tables and a log in memory: who may enter, and for how long.
 
+mod api_keys;
 mod lockout;
 mod recovery;
 mod registration;
 mod second_factor;
 mod sessions;
+mod sign_on;
 
 use std::sync::Arc;
 

@@ -162,7 +162,8 @@ async fn a_password_is_changed_by_who_knows_the_old_one_and_other_sessions_end()
     let (_, present) = w.admin().await;
     let other = w.identity.sign_in(ADA, password(), &anywhere()).await.expect("in");
     let (account, id) = (present.principal.account_id.expect("one"), present.principal.session_id);
-    let change = |old: &str, new: &str| w.identity.change_password(account, id, old.into(), new.into());
+    let change =
+        |old: &str, new: &str| w.identity.change_password(account, id, old.into(), new.into());
     assert_eq!(code(change("wrong horse 1", NEW).await), "AUTH_001");
     assert_eq!(code(change(PASSWORD, "weak").await), "VALIDATION_FAILED");
     change(PASSWORD, NEW).await.expect("changed");

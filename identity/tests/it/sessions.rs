@@ -43,7 +43,10 @@ async fn a_session_is_prolonged_by_tokens_of_which_each_is_good_once() {
     assert_eq!(code(replica.verify(access_of(&third)).await), "AUTH_004");
     assert_eq!(code(w.identity.verify_anew(access_of(&third)).await), "AUTH_004");
     let told = w.told(account_of(&first)).await;
-    assert_eq!(names(&told), ["account.registered", "account.signed_in", "account.sessions_revoked"]);
+    assert_eq!(
+        names(&told),
+        ["account.registered", "account.signed_in", "account.sessions_revoked"]
+    );
     assert_eq!(told[2].1["reason"], "TOKEN_REUSED");
 }
 
@@ -110,9 +113,14 @@ async fn who_signs_out_is_refused_on_every_replica_within_a_second() {
     assert_eq!(w.identity.sessions(account).await.expect("listed").len(), 1);
     w.identity.sign_out(account, id).await.expect("signed out");
     w.identity.sign_out(account, id).await.expect("a repeat is harmless");
+    // Whatever is asked for a second later or more is refused, however long the answer takes.
     let since = std::time::Instant::now();
-    while replica.verify(access_of(&session)).await.is_ok() {
-        assert!(since.elapsed() < std::time::Duration::from_millis(1200), "still let in");
+    loop {
+        let asked_after = since.elapsed();
+        if replica.verify(access_of(&session)).await.is_err() {
+            break;
+        }
+        assert!(asked_after < std::time::Duration::from_secs(1), "still let in");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(code(replica.verify(access_of(&session)).await), "AUTH_004");
@@ -129,8 +137,11 @@ async fn all_sessions_but_the_present_one_are_ended_at_once_and_nobody_elses() {
     let system = Caller::system(company.company_id, "identity");
     let invited = w.identity.invite(&system, order(2), invitee("bo@acme.example", Role::Hr)).await;
     let token = invited.expect("invited").token;
-    let other =
-        w.identity.accept_invitation(token.expose_secret(), password(), None).await.expect("joined");
+    let other = w
+        .identity
+        .accept_invitation(token.expose_secret(), password(), None)
+        .await
+        .expect("joined");
     let device = Entrance { device: Some("Lynx\u{7}/2.9".into()), ..anywhere() };
     let more = w.identity.sign_in("ada@acme.example", password(), &device).await.expect("in");
     let account = account_of(&present);
@@ -169,6 +180,7 @@ async fn somebody_in_two_companies_enters_the_one_they_name() {
     assert_eq!(moved.principal.caller.company, second.company_id);
     let stays = w.identity.refresh(&refresh_of(&moved), None).await.expect("prolonged");
     assert_eq!(stays.principal.caller.company, second.company_id);
-    let nowhere = w.identity.refresh(&refresh_of(&stays), Some(CompanyId(Uuid::from_u128(4)))).await;
+    let nowhere =
+        w.identity.refresh(&refresh_of(&stays), Some(CompanyId(Uuid::from_u128(4)))).await;
     assert_eq!(code(nowhere), "COMPANY_NOT_FOUND");
 }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use totp_rs::{Builder, Secret};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use totp_rs::{Builder, Secret};
 
 use crate::client::{Client, text};
 use crate::job::Company;
@@ -189,8 +189,7 @@ async fn token_in_folder(world: &World, page: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_company_asks_is_let_in_and_its_administrator_enters_with_two_proofs() {
     let world = World::without_kafka().await;
-    let mut all =
-        world.start_with("all", &[("COLLOQUY_MAIL__APP_URL", "https://app.example.com")]);
+    let mut all = world.start_with("all", &[("COLLOQUY_MAIL__APP_URL", "https://app.example.com")]);
     let client = all.client().await;
     let folder = world.data.path().join("mailbox");
     assert!(all.said().contains(folder.to_str().expect("a path")), "{}", all.said());

@@ -44,7 +44,8 @@ async fn ask(client: &Client, document: &str, cookie: &str, bearer: Option<&str>
     Answered { cookie, answer: response.json().await.expect("JSON") }
 }
 
-const REFRESH: &str = "mutation { refreshSession(input: {}) { accessToken viewer { __typename } } }";
+const REFRESH: &str =
+    "mutation { refreshSession(input: {}) { accessToken viewer { __typename } } }";
 const SESSIONS: &str = "{ sessions { sessionId device isPresent companyId } }";
 
 fn sign_in(world: &World) -> String {
@@ -150,4 +151,39 @@ async fn a_login_of_another_system_is_brought_along_and_kept() {
     let invited = company.admin.carry_out("inviteMember", input, "invitationToken").await;
     let input = json!({ "token": text(&invited, "/invitationToken"), "password": "old system 1" });
     client.enter("acceptInvitation", input).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_comes_in_by_a_key_and_does_what_the_key_says() {
+    let world = World::without_kafka().await;
+    let mut all = world.start("all");
+    let client = all.client().await;
+    let company = Company::found(&world, &client, "lights").await;
+    let create = "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) \
+                  { apiKey { id rights } secret errors { code path } } }";
+    let input = json!({
+        "commandId": uuid::Uuid::new_v4(), "name": "Careers page",
+        "rights": ["READ_JOB", "WRITE_CANDIDATE"],
+    });
+    let refused = company.hr.ask(create, json!({ "input": input })).await;
+    assert_eq!(refused.expect_err("no administrator").code, "AUTH_003");
+    let made = company.admin.ask(create, json!({ "input": input })).await.expect("made");
+    let program = client.with_token(text(&made, "/secret"));
+    let viewer = program.query("{ viewer { __typename } jobs { nodes { id } } }", json!({})).await;
+    assert_eq!(text(&viewer, "/viewer/__typename"), "ServiceViewer");
+    let input = json!({ "fullName": "Mira Stone", "email": "mira@mail.example" });
+    program.carry_out("createCandidate", input, "candidate { id }").await;
+    let refused = program.ask("{ verdicts { nodes { id } } }", json!({})).await;
+    assert_eq!(refused.expect_err("not among its rights").code, "AUTH_003");
+    let revoke = format!(
+        "mutation {{ revokeApiKey(input: {{ keyId: \"{}\" }}) {{ apiKey {{ revokedAt }} \
+         errors {{ code }} }} }}",
+        text(&made, "/apiKey/id")
+    );
+    company.admin.ask(&revoke, json!({})).await.expect("taken back");
+    until("the key is refused", async || {
+        let answer = program.ask("{ jobs { nodes { id } } }", json!({})).await;
+        (answer.err()?.code == "AUTH_004").then_some(())
+    })
+    .await;
 }

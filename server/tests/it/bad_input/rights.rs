@@ -35,7 +35,8 @@ async fn expired_token(world: &World) -> String {
     let bus = Bus::new(store.clone(), Codec::new(vault), secrets, clock, BusSettings::default());
     let identity = Identity::start(world.pool.clone(), Arc::new(bus)).await.expect("identity");
     let (email, password) = world.operator();
-    let session = identity.sign_in(&email, SecretString::from(password), &Entrance::default()).await;
+    let session =
+        identity.sign_in(&email, SecretString::from(password), &Entrance::default()).await;
     let session = session.expect("a session");
     store.stop().await;
     session.access_token.expose_secret().to_owned()
