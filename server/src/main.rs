@@ -280,7 +280,8 @@ async fn with_database(
             }
             Role::Serve => {
                 let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
-                let identity = identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
+                let identity =
+                    identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
                 bootstrap::operator(&config, &identity).await?;
                 let address = roles.serve(identity, metrics).await?;
                 tracing::info!(%address, "serving");
@@ -288,7 +289,8 @@ async fn with_database(
             }
             Role::All | Role::Demo { .. } => {
                 let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
-                let identity = identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
+                let identity =
+                    identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
                 bootstrap::operator(&config, &identity).await?;
                 let logins = match database.is_some() && (config.development.company || demo) {
                     true => Some(bootstrap::development(&config, &identity).await?),
@@ -346,7 +348,10 @@ fn greet(
     println!("  GraphiQL   http://{address}/graphiql");
     println!("  GraphQL    http://{address}/graphql   health http://{address}/health");
     if config.mail.smtp_url.is_empty() {
-        println!("  Letters    {}   (mail goes there, and to nobody)", config.mailbox_dir().display());
+        println!(
+            "  Letters    {}   (mail goes there, and to nobody)",
+            config.mailbox_dir().display()
+        );
     }
     if let Some(logins) = logins {
         let (admin, operator) = (&logins.administrator, &logins.operator);

@@ -58,7 +58,13 @@ impl World {
         let store = Arc::new(MemoryStore::new(clock.clone(), vault.clone()));
         let codec = Codec::new(Arc::new(vault));
         let secrets = Secrets::in_memory();
-        let bus = Arc::new(Bus::new(store.clone(), codec, secrets, clock.clone(), BusSettings::default()));
+        let bus = Arc::new(Bus::new(
+            store.clone(),
+            codec,
+            secrets,
+            clock.clone(),
+            BusSettings::default(),
+        ));
         let identity = Identity::start(database.pool.clone(), bus.clone()).await.expect("started");
         Self { database, identity, store, bus, clock }
     }
@@ -96,7 +102,8 @@ impl World {
     async fn admin(&self) -> (RegisteredCompany, identity::Session) {
         let company = self.company().await;
         let token = company.admin.token.expose_secret().to_owned();
-        let session = self.identity.accept_invitation(&token, password(), None).await.expect("joined");
+        let session =
+            self.identity.accept_invitation(&token, password(), None).await.expect("joined");
         (company, session)
     }
 }
@@ -113,7 +120,8 @@ fn code<T>(result: Result<T, IdentityError>) -> &'static str {
 async fn an_invited_person_signs_in_and_is_who_the_invitation_names() {
     let w = World::new().await;
     let (company, _) = w.admin().await;
-    let session = w.identity.sign_in(" Ada@ACME.example ", password(), &anywhere()).await.expect("signed in");
+    let session =
+        w.identity.sign_in(" Ada@ACME.example ", password(), &anywhere()).await.expect("signed in");
     let token = session.access_token.expose_secret();
     let principal = w.identity.verify(token).await.expect("valid");
     assert_eq!(principal.caller.company, company.company_id);
@@ -223,7 +231,8 @@ async fn an_invitation_ends_after_seven_days() {
     let w = World::new().await;
     let company = w.company().await;
     w.clock.advance(TimeDelta::days(7));
-    let late = w.identity.accept_invitation(company.admin.token.expose_secret(), password(), None).await;
+    let late =
+        w.identity.accept_invitation(company.admin.token.expose_secret(), password(), None).await;
     assert_eq!(code(late), "INVITATION_INVALID");
 }
 

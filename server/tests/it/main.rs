@@ -30,6 +30,7 @@ mod published;
 mod rights;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod servers;
+mod sign_on;
 mod socket;
 mod stores;
 mod subscriptions;
