@@ -3,16 +3,16 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, Union};
 use chrono::{DateTime, Utc};
 use domain::caller::Actor as DomainActor;
-use domain::ids::{AccountId, CandidateId, CompanyId, InterviewId, MemberId};
+use domain::ids::{AccountId, ApiKeyId, CandidateId, CompanyId, InterviewId, MemberId};
 use domain::member::{self, Member as MemberAggregate};
 use domain::permission::Action;
-use identity::{IdentityError, Invitee};
+use identity::{Entrance, IdentityError, Invitee, Place};
 use projections::{companies, members};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use crate::error::{ApiError, UserError};
-use crate::inputs::{self, id, inputs};
+use crate::inputs::{self, id, inputs, optional_id};
 use crate::interview::Interview;
 use crate::loaders::one;
 use crate::pagination::{connections, forward, wants_total};
@@ -22,6 +22,7 @@ use crate::payload::{
 };
 use crate::permission::{Permission, permissions};
 use crate::scope::Scoped;
+use crate::visitor::{self, Visitor};
 
 /// A member's role: a named set of rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -157,6 +158,8 @@ pub enum ActorKind {
     Candidate,
     /// A person who runs the platform.
     Operator,
+    /// A program of the company, by its API key.
+    Service,
     /// A part of Colloquy that acts by itself.
     System,
     /// The AI side: it asks and proposes, and never decides.
@@ -183,6 +186,7 @@ impl Actor {
             "member" => (ActorKind::Member, printed(|id| MemberId(id).to_string())),
             "candidate" => (ActorKind::Candidate, printed(|id| CandidateId(id).to_string())),
             "operator" => (ActorKind::Operator, printed(|id| AccountId(id).to_string())),
+            "service" => (ActorKind::Service, printed(|id| ApiKeyId(id).to_string())),
             "ai" => (ActorKind::Ai, rest.to_owned()),
             _ => (ActorKind::System, rest.to_owned()),
         };
@@ -210,7 +214,7 @@ impl Actor {
     }
 }
 
-/// Who asks: a member, the guest of one interview, or an operator of the platform.
+/// Who asks: a member, the guest of one interview, an operator of the platform, or a program.
 #[derive(Union)]
 pub enum Viewer {
     /// A person of a company.
@@ -219,6 +223,21 @@ pub enum Viewer {
     Guest(GuestViewer),
     /// A person who runs the platform.
     Operator(OperatorViewer),
+    /// A program of a company, by its API key.
+    Service(ServiceViewer),
+}
+
+/// A program of a company, which comes in by an API key.
+#[derive(SimpleObject)]
+pub struct ServiceViewer {
+    /// Global id of the key, `akey_…`.
+    id: ID,
+    /// What the program may do at present.
+    permissions: Vec<Permission>,
+    /// Global id of the company, `comp_…`.
+    company_id: ID,
+    /// End of the key, UTC: sockets and streams end with it.
+    expires_at: DateTime<Utc>,
 }
 
 /// A person of a company who asks.
@@ -322,6 +341,12 @@ fn viewer(principal: &identity::Principal) -> Result<Viewer, ApiError> {
             let id = account.to_string().into();
             Ok(Viewer::Operator(OperatorViewer { id, permissions, expires_at }))
         }
+        DomainActor::Service { id, .. } => Ok(Viewer::Service(ServiceViewer {
+            id: id.to_string().into(),
+            permissions,
+            company_id: caller.company.to_string().into(),
+            expires_at,
+        })),
         DomainActor::System(_) | DomainActor::Ai(_) => Err(ApiError::forbidden()),
     }
 }
@@ -421,16 +446,33 @@ pub struct SessionPayload {
     expires_at: Option<DateTime<Utc>>,
     /// Who signed in.
     viewer: Option<Viewer>,
+    /// The password was right, and the account asks for a second proof: send this with a code by
+    /// `finishSignIn` before `expiresAt`. There is no access token yet then, and no viewer.
+    second_step_token: Option<String>,
     /// Why it was not done, and then all other fields are null; empty if it was done.
     errors: Vec<UserError>,
 }
 
-fn session(
+/// The answer to who opened or prolonged a session, with the cookie that prolongs it.
+pub fn session(
     ctx: &Context<'_>,
     result: Result<identity::Session, IdentityError>,
 ) -> async_graphql::Result<SessionPayload> {
     if let Ok(session) = &result {
         ctx.session()?.sign_in(session);
+        if let Some(refresh) = &session.refresh_token {
+            visitor::keep(ctx, refresh);
+        }
+    }
+    if let Err(IdentityError::SecondStepNeeded(step)) = &result {
+        return Ok(SessionPayload {
+            access_token: None,
+            token_type: None,
+            expires_at: Some(step.expires_at),
+            viewer: None,
+            second_step_token: Some(step.token.expose_secret().to_owned()),
+            errors: vec![],
+        });
     }
     match result.map_err(ApiError::from) {
         Ok(session) => Ok(SessionPayload {
@@ -438,6 +480,7 @@ fn session(
             expires_at: Some(session.principal.expires_at),
             access_token: Some(session.access_token.expose_secret().to_owned()),
             token_type: Some("Bearer".to_owned()),
+            second_step_token: None,
             errors: vec![],
         }),
         Err(error) if error.is_of_input() => Ok(SessionPayload {
@@ -445,6 +488,7 @@ fn session(
             token_type: None,
             expires_at: None,
             viewer: None,
+            second_step_token: None,
             errors: vec![user_error(ctx, error)],
         }),
         Err(error) => Err(error.into()),
@@ -459,6 +503,8 @@ pub struct SignInInput {
     /// Its password.
     #[graphql(secret)]
     password: String,
+    /// Global id of the company to enter, `comp_…`; without it the one joined last.
+    company_id: Option<ID>,
 }
 
 /// Takes an invitation up. A repeat with the same password is harmless, so that it needs no
@@ -561,14 +607,22 @@ pub struct CompanyMutation;
 
 #[Object]
 impl CompanyMutation {
-    /// Signs a person in with e-mail and password. Wrong ones are the top-level error `AUTH_001`.
+    /// Signs a person in with e-mail and password. Wrong ones are the top-level error `AUTH_001`; after
+    /// five failures with an address, `AUTH_LOCKED` for 15 minutes. Over HTTP it also sets the cookie
+    /// for `refreshSession`.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "E-mail address and password.")] input: SignInInput,
     ) -> async_graphql::Result<SessionPayload> {
-        let SignInInput { email, password } = input;
-        session(ctx, ctx.state()?.identity.sign_in(&email, SecretString::from(password)).await)
+        let SignInInput { email, password, company_id } = input;
+        let company = optional_id("companyId", company_id.as_ref())?;
+        let entrance = Entrance {
+            place: company.map_or(Place::Any, Place::Company),
+            device: Visitor::in_request(ctx).device,
+        };
+        let password = SecretString::from(password);
+        session(ctx, ctx.state()?.identity.sign_in(&email, password, &entrance).await)
     }
 
     /// Takes an invitation up: makes the login, joins the company and signs in.
@@ -578,7 +632,8 @@ impl CompanyMutation {
         #[graphql(desc = "The invitation, and a password.")] input: AcceptInvitationInput,
     ) -> async_graphql::Result<SessionPayload> {
         let password = SecretString::from(input.password);
-        session(ctx, ctx.state()?.identity.accept_invitation(&input.token, password).await)
+        let (identity, device) = (&ctx.state()?.identity, Visitor::in_request(ctx).device);
+        session(ctx, identity.accept_invitation(&input.token, password, device).await)
     }
 
     /// Exchanges an interview's access token for a session of 60 minutes that reaches this one

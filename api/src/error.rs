@@ -13,7 +13,9 @@ use commands::{CommandError, FileError};
 use domain::claims::Kind as Claim;
 use domain::codes::{self, Entry, Kind};
 use domain::values::Invalid;
-use domain::{PublicCode, account, application, candidate, company, interview, job, member};
+use domain::{
+    PublicCode, account, application, candidate, company, company_request, interview, job, member,
+};
 use domain::{observation, resume, verdict};
 use identity::IdentityError;
 use projections::QueryError;
@@ -252,7 +254,7 @@ fn field_of(refusal: &(dyn PublicCode + Send + Sync + 'static)) -> Option<&'stat
             }
         )*};
     }
-    of!(account, application, candidate, company, interview, job, member);
+    of!(account, application, candidate, company, company_request, interview, job, member);
     of!(observation, resume, verdict);
     Some(match refusal.code() {
         "INT_NEEDS_INTERVIEWER" | "INT_NO_INTERVIEWER_WANTED" => "interviewerId",

@@ -1,6 +1,8 @@
 //! The edge: GraphQL over three transports, files, health. It translates and calls, and decides
 //! nothing: rules are asked through the bus, reads through the read side, entry through identity.
 
+mod account;
+mod api_keys;
 mod auth;
 pub mod browsers;
 mod candidate;
@@ -24,11 +26,15 @@ mod pagination;
 mod payload;
 mod permission;
 mod proof;
+mod registration;
 mod scalars;
 pub mod schema;
 mod scope;
+mod second_factor;
+mod sign_on;
 pub mod transport;
 mod verdict;
+mod visitor;
 
 use std::sync::Arc;
 

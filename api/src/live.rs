@@ -97,7 +97,7 @@ pub fn audience(event: &Event) -> Audience {
             | verdict::Event::Signed { .. } => Staff(Action::ReadVerdict),
             verdict::Event::PrivateNotesRecorded { .. } => Staff(Action::ReadPrivateNotes),
         },
-        Event::Account(_) | Event::AiCall(_) => Nobody,
+        Event::Account(_) | Event::AiCall(_) | Event::CompanyRequest(_) => Nobody,
         Event::Application(_) | Event::Candidate(_) | Event::Resume(_) => {
             All(Action::ReadCandidate)
         }

@@ -11,6 +11,10 @@ use domain::permission::{self, Action, Grant};
 pub enum Right {
     /// Make a company with its first administrator.
     RegisterCompany,
+    /// Ask for a company to be let in, for whoever asks.
+    RequestCompany,
+    /// See requests of companies, approve and reject them.
+    DecideCompanyRequest,
     /// See the own company and its people.
     ReadCompany,
     /// Change the own company.
@@ -19,6 +23,10 @@ pub enum Right {
     ManageMembers,
     /// Take up the membership one was invited to.
     JoinCompany,
+    /// Keep logins, and what happens to them.
+    KeepAccount,
+    /// Make API keys for programs of the company, see them and take them back.
+    ManageApiKeys,
     /// Deactivate and reactivate people.
     DeactivateMember,
     /// Write jobs, questions and rubrics.

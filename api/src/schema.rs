@@ -13,6 +13,8 @@ use domain::permission::Action;
 use projections::{companies, verdicts};
 
 use crate::ApiState;
+use crate::account::{AccountMutation, AccountQuery};
+use crate::api_keys::{ApiKeyMutation, ApiKeyQuery};
 use crate::candidate::{Application, Candidate, CandidateMutation, CandidateQuery, Resume};
 use crate::company::{Company, CompanyMutation, CompanyQuery, Member};
 use crate::dashboard::DashboardQuery;
@@ -25,8 +27,11 @@ use crate::interview::query::InterviewQuery;
 use crate::job::{Job, JobMutation, JobQuery};
 use crate::observation::ObservationQuery;
 use crate::operations::{OperationsMutation, OperationsQuery};
+use crate::registration::{RegistrationMutation, RegistrationQuery};
 use crate::scalars::Judged;
 use crate::scope::Scoped;
+use crate::second_factor::SecondFactorMutation;
+use crate::sign_on::{SignOnMutation, SignOnQuery};
 use crate::verdict::{Verdict, VerdictMutation, VerdictQuery};
 
 /// Something with a global id.
@@ -145,6 +150,10 @@ async fn verdict(ctx: &Context<'_>, id: &str) -> Result<Option<Verdict>, ApiErro
 #[derive(MergedObject, Default)]
 pub struct Query(
     NodeQuery,
+    AccountQuery,
+    RegistrationQuery,
+    ApiKeyQuery,
+    SignOnQuery,
     CompanyQuery,
     JobQuery,
     CandidateQuery,
@@ -162,6 +171,11 @@ pub struct Query(
 /// another input can mend stands in its `errors`, and everything else is a top-level error.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
+    AccountMutation,
+    SecondFactorMutation,
+    RegistrationMutation,
+    ApiKeyMutation,
+    SignOnMutation,
     CompanyMutation,
     JobMutation,
     CandidateMutation,

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, CandidateId, CompanyId, InterviewId, MemberId};
+use crate::ids::{AccountId, ApiKeyId, CandidateId, CompanyId, InterviewId, MemberId};
+use crate::permission::Rights;
 
 /// A member's role: a named set of rights, see `permission`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,6 +75,13 @@ pub enum Actor {
         /// The candidate of that interview.
         candidate: CandidateId,
     },
+    /// A program of the company, by its API key.
+    Service {
+        /// The key.
+        id: ApiKeyId,
+        /// What it may do.
+        rights: Rights,
+    },
     /// A part of Colloquy that acts by itself, such as `clock`.
     System(&'static str),
     /// The AI side: asks and proposes, never decides.
@@ -86,6 +94,7 @@ impl fmt::Display for Actor {
             Self::Member(id) => write!(f, "member:{}", id.0),
             Self::Operator(id) => write!(f, "operator:{}", id.0),
             Self::Guest { candidate, .. } => write!(f, "candidate:{}", candidate.0),
+            Self::Service { id, .. } => write!(f, "service:{}", id.0),
             Self::System(name) => write!(f, "system:{name}"),
             Self::Ai(name) => write!(f, "ai:{name}"),
         }
@@ -121,7 +130,11 @@ impl Caller {
     pub fn member(&self) -> Option<MemberId> {
         match self.actor {
             Actor::Member(id) => Some(id),
-            Actor::Operator(_) | Actor::Guest { .. } | Actor::System(_) | Actor::Ai(_) => None,
+            Actor::Operator(_)
+            | Actor::Guest { .. }
+            | Actor::Service { .. }
+            | Actor::System(_)
+            | Actor::Ai(_) => None,
         }
     }
 

@@ -119,7 +119,9 @@ pub fn claims(event: &Event) -> Vec<Change> {
         Event::Verdict(verdict::Event::Opened { record }) => {
             vec![Change::Take(Kind::VerdictOfInterview, record.interview_id.0.to_string())]
         }
-        Event::Company(company::Event::Renamed { .. })
+        Event::Account(_)
+        | Event::Company(company::Event::Renamed { .. })
+        | Event::CompanyRequest(_)
         | Event::Member(_)
         | Event::Verdict(_)
         | Event::Job(_)

@@ -99,6 +99,36 @@ entries! {
     "ACCESS_DENIED" AccessDenied 403
         "The caller may not see or do this."
         "Ask an administrator of the company for the right."
+    "AUTH_LOCKED" RateLimited 429
+        "Signing in with this address failed five times; for 15 minutes nobody is let in with it, known or not."
+        "Wait, then try again, or set a new password."
+    "SECOND_STEP_NEEDED" AuthRequired 401
+        "The password is right, and the account asks for a second proof."
+        "Send the code of the authenticator by finishSignIn."
+    "SECOND_FACTOR_WRONG" AuthRequired 401
+        "The code is wrong or was used before, or the step is over."
+        "Send the next code, or sign in again."
+    "SECOND_FACTOR_ON" Conflict 409
+        "The account asks for a second proof already."
+        "Switch it off first."
+    "API_KEY_NOT_FOUND" NotFound 404
+        "The company has no API key of this id."
+        "List the keys again."
+    "SIGN_ON_NOT_CONFIGURED" NotFound 404
+        "The company has no provider to sign in by."
+        "Sign in with a password, or ask an administrator of the company."
+    "SIGN_ON_REFUSED" AuthRequired 401
+        "The provider's answer is not to be believed or came too late, or it names nobody who is invited."
+        "Begin again, or ask an administrator of the company for an invitation."
+    "SIGN_ON_PROVIDER_FAILED" Unavailable 503
+        "The company's provider does not answer as providers do."
+        "Try again later, or sign in with a password."
+    "SESSION_NOT_FOUND" NotFound 404
+        "The account has no open session of this id."
+        "List the sessions again; it may have ended meanwhile."
+    "LETTER_INVALID" ValidationFailed 400
+        "The token of the letter is unknown, expired, or was used."
+        "Ask for another letter."
     "INVITATION_INVALID" ValidationFailed 400
         "The invitation is unknown, expired, or taken up by another."
         "Ask an administrator of the company for a new one."
@@ -178,6 +208,21 @@ entries! {
     "ACCOUNT_ALREADY_REGISTERED" Conflict 409
         "The account exists already."
         "Sign in with it."
+    "COMPANY_REQUEST_NOT_FOUND" NotFound 404
+        "There is no such request of a company."
+        "Check the id."
+    "COMPANY_REQUEST_ALREADY_SUBMITTED" Conflict 409
+        "The request was made already."
+        "Wait for the decision."
+    "COMPANY_REQUEST_ALREADY_APPROVED" Conflict 409
+        "The request was approved already."
+        "Nothing needs to be done."
+    "COMPANY_REQUEST_ALREADY_REJECTED" Conflict 409
+        "The request was rejected already."
+        "Make a new request."
+    "ACCOUNT_NOT_FOUND" NotFound 404
+        "There is no such account."
+        "Check the id."
     "ACCOUNT_EMAIL_TAKEN" Conflict 409
         "Another account has this e-mail address."
         "Sign in with that account, or use another address."

@@ -1,8 +1,8 @@
 //! The sum of all events, and the stored name and version of each.
 
 use crate::{
-    account, ai_call, application, candidate, company, interview, job, member, observation, resume,
-    verdict,
+    account, ai_call, application, candidate, company, company_request, interview, job, member,
+    observation, resume, verdict,
 };
 
 macro_rules! aggregates {
@@ -81,6 +81,8 @@ aggregates! {
     Candidate(candidate) = "candidate";
     /// Of a company.
     Company(company) = "company";
+    /// Of a company that asks to be let in.
+    CompanyRequest(company_request) = "company_request";
     /// Of an interview round.
     Interview(interview) = "interview";
     /// Of a job.

@@ -58,12 +58,16 @@ ids! {
     AccountId = "acct";
     /// Results of model calls about one interview, résumé or task; shares the id of what it is about.
     AiCallId = "aicl";
+    /// One key by which a program of a company comes in.
+    ApiKeyId = "akey";
     /// One candidate for one job.
     ApplicationId = "appl";
     /// One person's record in one company.
     CandidateId = "cand";
     /// A tenant. The nil id stands for what belongs to no company.
     CompanyId = "comp";
+    /// A company that asks to be let onto the platform.
+    CompanyRequestId = "creq";
     /// One interview round.
     InterviewId = "intv";
     /// One job description with its questions and rubric.

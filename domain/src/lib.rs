@@ -17,6 +17,7 @@ pub mod ai_call;
 pub mod application;
 pub mod candidate;
 pub mod company;
+pub mod company_request;
 pub mod interview;
 pub mod job;
 pub mod member;

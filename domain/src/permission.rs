@@ -1,13 +1,21 @@
 //! Who may do and see what: one table, asked by the write side and by the read side.
 
+use serde::{Deserialize, Serialize};
+
 use crate::caller::{Actor, Caller, Role};
 use crate::ids::{InterviewId, MemberId};
 
 /// A right: each command and each query names the one it needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Action {
     /// Make a company with its first administrator.
     RegisterCompany,
+    /// Ask for a company to be let in, for whoever asks.
+    RequestCompany,
+    /// See requests of companies, approve and reject them.
+    DecideCompanyRequest,
     /// See the own company and its people.
     ReadCompany,
     /// Change the own company.
@@ -16,6 +24,10 @@ pub enum Action {
     ManageMembers,
     /// Take up the membership one was invited to.
     JoinCompany,
+    /// Keep logins, and what happens to them.
+    KeepAccount,
+    /// Make API keys for programs of the company, see them and take them back.
+    ManageApiKeys,
     /// Deactivate and reactivate people.
     DeactivateMember,
     /// Write jobs, questions and rubrics.
@@ -76,12 +88,16 @@ pub enum Action {
 
 impl Action {
     /// Every right, in the order of the table.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::RegisterCompany,
+        Self::RequestCompany,
+        Self::DecideCompanyRequest,
         Self::ReadCompany,
         Self::ManageCompany,
         Self::ManageMembers,
         Self::JoinCompany,
+        Self::KeepAccount,
+        Self::ManageApiKeys,
         Self::DeactivateMember,
         Self::WriteJob,
         Self::ReadJob,
@@ -111,6 +127,57 @@ impl Action {
         Self::ReadDashboard,
         Self::Operate,
     ];
+}
+
+impl Action {
+    /// Whether a program may be given this right by an API key: not what a person must answer for, nor
+    /// what lets others in.
+    #[must_use]
+    pub fn is_for_programs(self) -> bool {
+        matches!(
+            self,
+            Self::ReadCompany
+                | Self::WriteJob
+                | Self::ReadJob
+                | Self::WriteCandidate
+                | Self::ChangeApplicationStatus
+                | Self::ReadCandidate
+                | Self::ScheduleInterview
+                | Self::MarkNoShow
+                | Self::ReadObservations
+                | Self::ReadInterview
+                | Self::ReadVerdict
+                | Self::ReadHistory
+                | Self::ReadDashboard
+        )
+    }
+}
+
+/// A set of rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rights(u64);
+
+impl Rights {
+    /// The set of these.
+    #[must_use]
+    pub fn of(actions: impl IntoIterator<Item = Action>) -> Self {
+        Self(actions.into_iter().fold(0, |set, action| set | bit(action)))
+    }
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn has(self, action: Action) -> bool {
+        self.0 & bit(action) != 0
+    }
+
+    /// Those of the set, in the order of the table.
+    pub fn actions(self) -> impl Iterator<Item = Action> {
+        Action::ALL.into_iter().filter(move |action| self.has(*action))
+    }
+}
+
+fn bit(action: Action) -> u64 {
+    1 << (action as u32)
 }
 
 /// What a right is worth to a kind of caller.
@@ -171,6 +238,16 @@ fn row(action: Action) -> [Grant; 10] {
         {
             [Y, N, N, N, N, N, N, N, Y, N]
         }
+        Action::RequestCompany =>
+        /*          */
+        {
+            [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::DecideCompanyRequest =>
+        /*    */
+        {
+            [Y, N, N, N, N, N, N, N, N, N]
+        }
         Action::ReadCompany =>
         /*             */
         {
@@ -190,6 +267,16 @@ fn row(action: Action) -> [Grant; 10] {
         /*             */
         {
             [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::KeepAccount =>
+        /*             */
+        {
+            [N, N, N, N, N, N, N, N, Y, N]
+        }
+        Action::ManageApiKeys =>
+        /*           */
+        {
+            [N, Y, N, N, N, N, N, N, N, N]
         }
         Action::DeactivateMember =>
         /*        */
@@ -349,14 +436,21 @@ fn column(role: Role) -> usize {
 /// What `action` is worth to each of the caller's roles, or to the kind of caller.
 pub fn grants(caller: &Caller, action: Action) -> impl Iterator<Item = Grant> {
     let row = row(action);
+    let of_program = match caller.actor {
+        Actor::Service { rights, .. } if rights.has(action) && action.is_for_programs() => {
+            Some(Grant::Always)
+        }
+        _ => None,
+    };
     let columns = match caller.actor {
         Actor::Member(_) => caller.roles.iter().map(|role| column(*role)).collect(),
         Actor::Operator(_) => vec![column(Role::SystemAdmin)],
         Actor::Guest { .. } => vec![7],
+        Actor::Service { .. } => vec![],
         Actor::System(_) => vec![8],
         Actor::Ai(_) => vec![9],
     };
-    columns.into_iter().map(move |column| row[column])
+    columns.into_iter().map(move |column| row[column]).chain(of_program)
 }
 
 /// Whether the caller may do `action` to an instance to which it stands in `relation`.
@@ -427,6 +521,25 @@ mod tests {
         caller.roles.push(Role::Hr);
         assert!(allows(&caller, Action::WriteJob, Relation::default()));
         assert!(allows(&caller, Action::ReadHistory, Relation::default()));
+    }
+
+    #[test]
+    fn a_program_has_the_rights_of_its_key_and_never_what_a_person_must_answer_for() {
+        let company = CompanyId(Uuid::from_u128(9));
+        let any = Relation { assigned: true, own_job: true, own: true };
+        let program = |rights| {
+            let id = crate::ids::ApiKeyId(Uuid::from_u128(5));
+            Caller { company, actor: Actor::Service { id, rights }, roles: vec![] }
+        };
+        let reads = program(Rights::of([Action::ReadJob, Action::ReadCandidate]));
+        let allowed: Vec<_> =
+            Action::ALL.into_iter().filter(|action| allows(&reads, *action, any)).collect();
+        assert_eq!(allowed, [Action::ReadJob, Action::ReadCandidate]);
+        assert!(scope(&reads, Action::ReadJob).all);
+        let all = program(Rights::of(Action::ALL));
+        assert!(
+            !allows(&all, Action::SignVerdict, any) && !allows(&all, Action::ManageMembers, any)
+        );
     }
 
     #[test]

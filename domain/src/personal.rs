@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::{AccountId, CandidateId, MemberId};
+use crate::ids::{AccountId, CandidateId, CompanyRequestId, MemberId};
 
 /// Whose key seals a field: a candidate where the text concerns one, else its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Subject {
     Account(AccountId),
     /// A candidate's record in a company.
     Candidate(CandidateId),
+    /// Who asks for a company to be let in.
+    CompanyRequest(CompanyRequestId),
     /// A person of a company.
     Member(MemberId),
 }
@@ -29,6 +31,7 @@ impl Subject {
         match self {
             Self::Account(_) => "account",
             Self::Candidate(_) => "candidate",
+            Self::CompanyRequest(_) => "company_request",
             Self::Member(_) => "member",
         }
     }
@@ -39,6 +42,7 @@ impl Subject {
         match self {
             Self::Account(id) => id.0,
             Self::Candidate(id) => id.0,
+            Self::CompanyRequest(id) => id.0,
             Self::Member(id) => id.0,
         }
     }
@@ -49,6 +53,7 @@ impl Subject {
         match kind {
             "account" => Some(Self::Account(AccountId(id))),
             "candidate" => Some(Self::Candidate(CandidateId(id))),
+            "company_request" => Some(Self::CompanyRequest(CompanyRequestId(id))),
             "member" => Some(Self::Member(MemberId(id))),
             _ => None,
         }

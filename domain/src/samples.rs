@@ -9,14 +9,15 @@ use crate::aggregate::Aggregate;
 use crate::caller::{Actor, Role};
 use crate::event::Event;
 use crate::ids::{
-    AccountId, AnswerId, ApplicationId, CandidateId, CompanyId, InterviewId, JobId, MemberId,
-    QuestionId, ResumeId,
+    AccountId, AnswerId, ApiKeyId, ApplicationId, CandidateId, CompanyId, CompanyRequestId,
+    InterviewId, JobId, MemberId, QuestionId, ResumeId,
 };
+use crate::permission::Action;
 use crate::personal::{Personal, Subject};
 use crate::values::{HumanScore, Provenance, Score, Share, Weight};
 use crate::{
-    account, ai_call, application, candidate, company, interview, job, member, observation, resume,
-    verdict,
+    account, ai_call, application, candidate, company, company_request, interview, job, member,
+    observation, resume, verdict,
 };
 
 const fn id(n: u128) -> Uuid {
@@ -26,6 +27,8 @@ const fn id(n: u128) -> Uuid {
 /// The company of all samples.
 pub const COMPANY: CompanyId = CompanyId(id(0x01));
 const ACCOUNT: AccountId = AccountId(id(0x02));
+const REQUEST: CompanyRequestId = CompanyRequestId(id(0x05));
+const API_KEY: ApiKeyId = ApiKeyId(id(0x06));
 const RECRUITER: MemberId = MemberId(id(0x03));
 const MANAGER: MemberId = MemberId(id(0x04));
 const JOB: JobId = JobId(id(0x10));
@@ -54,6 +57,7 @@ pub fn stream(aggregate: &str) -> Uuid {
         application::Application::NAME => APPLICATION.0,
         candidate::Candidate::NAME => CANDIDATE.0,
         company::Company::NAME => COMPANY.0,
+        company_request::CompanyRequest::NAME => REQUEST.0,
         job::Job::NAME => JOB.0,
         member::Member::NAME => RECRUITER.0,
         resume::Resume::NAME => RESUME.0,
@@ -65,8 +69,13 @@ pub fn stream(aggregate: &str) -> Uuid {
 
 /// Everybody whose data stands in the samples.
 #[must_use]
-pub fn subjects() -> [Subject; 3] {
-    [Subject::Account(ACCOUNT), Subject::Candidate(CANDIDATE), Subject::Member(RECRUITER)]
+pub fn subjects() -> [Subject; 4] {
+    [
+        Subject::Account(ACCOUNT),
+        Subject::Candidate(CANDIDATE),
+        Subject::CompanyRequest(REQUEST),
+        Subject::Member(RECRUITER),
+    ]
 }
 
 /// Who caused the samples.
@@ -136,6 +145,7 @@ pub fn all() -> Vec<Event> {
     events.extend(applications().into_iter().map(Event::from));
     events.extend(candidates().into_iter().map(Event::from));
     events.extend(companies().into_iter().map(Event::from));
+    events.extend(company_requests().into_iter().map(Event::from));
     events.extend(interviews().into_iter().map(Event::from));
     events.extend(jobs().into_iter().map(Event::from));
     events.extend(members().into_iter().map(Event::from));
@@ -199,7 +209,42 @@ pub fn others() -> Vec<Event> {
 
 fn accounts() -> Vec<account::Event> {
     let email = Personal::new(Subject::Account(ACCOUNT), "ada.lindqvist@northwind.example".into());
-    vec![account::Event::Registered { email }]
+    let session_id = id(0x60);
+    vec![
+        account::Event::Registered { email },
+        account::Event::SignedIn {
+            session_id,
+            method: account::SignInMethod::Password,
+            at: minute(0),
+        },
+        account::Event::SignInFailed { count: 4, at: minute(1) },
+        account::Event::Locked { until: minute(16) },
+        account::Event::Unlocked { at: minute(12) },
+        account::Event::EmailVerified { at: minute(12) },
+        account::Event::PasswordChanged { at: minute(12) },
+        account::Event::PasswordResetRequested { at: minute(11) },
+        account::Event::SecondFactorEnrolled { at: minute(13) },
+        account::Event::SecondFactorRemoved { at: minute(14) },
+        account::Event::ApiKeyCreated {
+            key_id: API_KEY,
+            company_id: COMPANY,
+            rights: vec![Action::ReadJob, Action::WriteCandidate],
+            expires_at: minute(129_600),
+            at: minute(15),
+        },
+        account::Event::ApiKeyRevoked { key_id: API_KEY, company_id: COMPANY, at: minute(18) },
+        account::Event::SignOnConfigured {
+            company_id: COMPANY,
+            issuer: "https://login.northwind.example".into(),
+            at: minute(19),
+        },
+        account::Event::SignedOut { session_id, at: minute(20) },
+        account::Event::SessionsRevoked {
+            reason: account::RevocationReason::TokenReused,
+            count: 1,
+            at: minute(30),
+        },
+    ]
 }
 
 fn ai_calls() -> Vec<ai_call::Event> {
@@ -267,6 +312,21 @@ fn companies() -> Vec<company::Event> {
             domain: Some("northwind.example".into()),
         },
         Event::Renamed { name: "Northwind".into() },
+    ]
+}
+
+fn company_requests() -> Vec<company_request::Event> {
+    use company_request::Event;
+    let own = |value: &str| Personal::new(Subject::CompanyRequest(REQUEST), value.to_owned());
+    vec![
+        Event::Submitted {
+            company_name: "Northwind Payments".into(),
+            domain: Some("northwind.example".into()),
+            contact_name: own("Ada Lindqvist"),
+            contact_email: own("ada.lindqvist@northwind.example"),
+        },
+        Event::Approved { company_id: COMPANY },
+        Event::Rejected { reason: own("There is no such company in the register.") },
     ]
 }
 

@@ -260,11 +260,11 @@ fn withheld(state: KeyState) -> KeyState {
     }
 }
 
-/// The company in which a subject has its key: accounts belong to none.
+/// The company in which a subject has its key: accounts, and who asks for a company, belong to none.
 #[must_use]
 pub fn key_home(company: CompanyId, subject: Subject) -> CompanyId {
     match subject {
-        Subject::Account(_) => CompanyId::NONE,
+        Subject::Account(_) | Subject::CompanyRequest(_) => CompanyId::NONE,
         Subject::Candidate(_) | Subject::Member(_) => company,
     }
 }

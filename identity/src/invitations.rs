@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use commands::{CommandError, Order, Receipt, derive_id};
-use domain::account::{self, Account};
+use domain::account::{self, Account, SignInMethod};
 use domain::caller::{Caller, Role};
 use domain::company::{self, Company};
 use domain::ids::{AccountId, CompanyId, MemberId};
@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::{Identity, IdentityError, Session, password};
+use crate::mail::{self, Letter};
+use crate::{Entrance, Identity, IdentityError, Place, Session, password, tokens};
 
 /// Life of an invitation.
 const INVITATION_LIFE: TimeDelta = TimeDelta::days(7);
@@ -76,7 +77,20 @@ impl Identity {
         values::email("adminEmail", &admin.email)?;
         values::line("adminFullName", &admin.full_name)?;
         let company_id = CompanyId(derive_id(operator, order.command_id, "company", 0));
-        let within = Caller { company: company_id, ..operator.clone() };
+        self.found(operator, company_id, order, name, domain, admin).await
+    }
+
+    /// Makes a company under this id and invites its first administrator.
+    pub(crate) async fn found(
+        &self,
+        founder: &Caller,
+        company_id: CompanyId,
+        order: Order,
+        name: String,
+        domain: Option<String>,
+        admin: Invitee,
+    ) -> Result<RegisteredCompany, IdentityError> {
+        let within = Caller { company: company_id, ..founder.clone() };
         let register = company::Command::Register { name, domain };
         let receipt =
             self.bus.execute::<Company>(&within, company_id.0, register, order.clone()).await?;
@@ -106,18 +120,57 @@ impl Identity {
             department: invitee.department,
         };
         let receipt = self.bus.execute::<Member>(caller, member_id.0, invite, order).await?;
-        sqlx::query(
-            "insert into identity.invitation (token_hash, company_id, member_id, email, expires_at)
-             values ($1, $2, $3, $4, $5) on conflict do nothing",
+        // Whoever invites is shown another token than the address is sent: only who has that one has
+        // shown that the address is theirs.
+        let mailed = mail::token(&self.bus, Letter::Invitation, member_id.0);
+        let mut tx = self.pool.begin().await?;
+        let kept = sqlx::query(
+            "insert into identity.invitation
+               (token_hash, mailed_hash, company_id, member_id, email, expires_at)
+             values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
         )
         .bind(token_hash(token.expose_secret()))
+        .bind(token_hash(mailed.expose_secret()))
         .bind(caller.company.0)
         .bind(member_id.0)
-        .bind(email)
+        .bind(&email)
         .bind(self.bus.now() + INVITATION_LIFE)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
+        if kept.rows_affected() > 0 {
+            mail::order(&mut tx, &self.bus, Letter::Invitation, member_id.0, &email).await?;
+        }
+        tx.commit().await?;
         Ok(Invited { receipt, member_id, token })
+    }
+
+    /// Takes an invitation up and opens a session in its company.
+    ///
+    /// # Errors
+    /// See [`Identity::take_up`].
+    pub async fn accept_invitation(
+        &self,
+        token: &str,
+        password: SecretString,
+        device: Option<String>,
+    ) -> Result<Session, IdentityError> {
+        let (account, company) = self.take_up(token, password).await?;
+        let entrance = Entrance { place: Place::Company(company), device };
+        self.enter(account, SignInMethod::Invitation, &entrance).await
+    }
+
+    /// Whether an invitation was taken up by somebody.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`].
+    pub async fn is_taken_up(&self, token: &str) -> Result<bool, IdentityError> {
+        let taken_up: Option<bool> = sqlx::query_scalar(
+            "select used_by is not null from identity.invitation where token_hash = $1",
+        )
+        .bind(token_hash(token))
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(taken_up == Some(true))
     }
 
     /// Takes an invitation up: with a new login, or with the one of its address, whose password it
@@ -126,14 +179,14 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::InvalidInvitation`]; [`IdentityError::Invalid`] for a weak password;
     /// [`IdentityError::BadCredentials`] when the address has a login with another password.
-    pub async fn accept_invitation(
+    pub async fn take_up(
         &self,
         token: &str,
         password: SecretString,
-    ) -> Result<Session, IdentityError> {
+    ) -> Result<(AccountId, CompanyId), IdentityError> {
         let row = sqlx::query(
-            "select company_id, member_id, email, expires_at, used_by
-               from identity.invitation where token_hash = $1",
+            "select company_id, member_id, email, expires_at, used_by, mailed_hash = $1 as is_mailed
+               from identity.invitation where token_hash = $1 or mailed_hash = $1",
         )
         .bind(token_hash(token))
         .fetch_optional(&self.pool)
@@ -147,26 +200,50 @@ impl Identity {
         let company = CompanyId(row.try_get("company_id")?);
         let member_id = MemberId(row.try_get("member_id")?);
         let email: String = row.try_get("email")?;
-        let account = self.account(&email, password, member_id.0).await?;
+        let account = match self.credentials(&email).await? {
+            Some(_) => self.prove(&email, password).await?,
+            None => self.make_account(&email, password, member_id.0).await?,
+        };
+        self.record_account(account, &email).await?;
         if used_by.is_some_and(|by| by != account.0) {
             return Err(IdentityError::InvalidInvitation);
         }
+        self.join(company, member_id, account, false).await?;
+        let mut tx = self.pool.begin().await?;
+        if row.try_get("is_mailed")? {
+            self.verified(&mut tx, account).await?;
+        } else if !self.login(account).await?.is_verified {
+            self.send_letter(&mut tx, Letter::Verification, Some(account), &email).await?;
+        }
+        tx.commit().await?;
+        Ok((account, company))
+    }
+
+    /// Makes a login the member that it was invited to be. Doing it again is harmless.
+    pub(crate) async fn join(
+        &self,
+        company: CompanyId,
+        member_id: MemberId,
+        account: AccountId,
+        by_provider: bool,
+    ) -> Result<(), IdentityError> {
         let system = Caller::system(company, "identity");
         let join = member::Command::Join { account_id: account };
         let order = Order::of_client(account.0, b"join".to_vec());
         self.bus.execute::<Member>(&system, member_id.0, join, order).await?;
         sqlx::query(
-            "with used as (update identity.invitation set used_by = $1 where token_hash = $4)
-             insert into identity.membership (account_id, company_id, member_id)
-             values ($1, $2, $3) on conflict do nothing",
+            "with used as (update identity.invitation set used_by = $1
+                            where company_id = $2 and member_id = $3)
+             insert into identity.membership (account_id, company_id, member_id, by_provider)
+             values ($1, $2, $3, $4) on conflict do nothing",
         )
         .bind(account.0)
         .bind(company.0)
         .bind(member_id.0)
-        .bind(token_hash(token))
+        .bind(by_provider)
         .execute(&self.pool)
         .await?;
-        self.session_of(account).await
+        Ok(())
     }
 
     /// Makes the platform's operator, if there is none with this address yet.
@@ -182,63 +259,103 @@ impl Identity {
         // Derived from the address, so that processes that start at once make the same account.
         let secret = self.bus.derived_secret("operator-account", email.as_bytes());
         let seed = Uuid::from_slice(&secret[..16]).map_err(|_| IdentityError::Unavailable)?;
-        let account = self.account(&email, password, seed).await?;
+        // Starting is no attempt to sign in, and counts as none.
+        let account = match self.credentials(&email).await? {
+            Some((account, hash)) => match password::verify(password, Some(hash)).await {
+                true => account,
+                false => return Err(IdentityError::BadCredentials),
+            },
+            None => self.make_account(&email, password, seed).await?,
+        };
+        self.record_account(account, &email).await?;
         sqlx::query(
             "insert into identity.operator (account_id) values ($1) on conflict do nothing",
         )
         .bind(account.0)
         .execute(&self.pool)
         .await?;
-        Ok(self.operator_session(account)?.principal.caller)
+        Ok(tokens::operator(account))
     }
 
-    /// The login of an address: made if there is none, else the password must fit.
-    async fn account(
+    /// Makes the login of an address that has none. Of several who do so at once one is first, and
+    /// the others' password must be the same.
+    async fn make_account(
         &self,
         email: &str,
         password: SecretString,
         seed: Uuid,
     ) -> Result<AccountId, IdentityError> {
-        let system = Caller::system(CompanyId::NONE, "identity");
-        let known = self.credentials(email).await?;
-        let (account_id, hash) = match known {
-            Some(known) => known,
-            None => {
-                password::check_rules(&password)?;
-                let account_id = derive_id(&system, seed, "account", 0);
-                sqlx::query(
-                    "insert into identity.account (account_id, email, password_hash)
-                     values ($1, $2, $3) on conflict do nothing",
-                )
-                .bind(account_id)
-                .bind(email)
-                .bind(password::hash(password.clone()).await?)
-                .execute(&self.pool)
-                .await?;
-                // Somebody may have been faster: one row stands for the address, and it decides.
-                self.credentials(email).await?.ok_or(IdentityError::Unavailable)?
-            }
-        };
-        if !password::verify(password, Some(hash)).await {
-            return Err(IdentityError::BadCredentials);
+        password::check_rules(&password)?;
+        let hash = password::hash(password.clone()).await?;
+        let account = self.keep_account(email, &hash, seed).await?;
+        let (account, hash) = account.ok_or(IdentityError::Unavailable)?;
+        match password::verify(password, Some(hash)).await {
+            true => Ok(account),
+            false => Err(IdentityError::BadCredentials),
         }
-        // After the row, so that whoever was cut off in between is made up for under the same id.
-        let register = account::Command::Register { account_id, email: email.to_owned() };
-        let order = Order::of_client(account_id.0, b"register".to_vec());
-        self.bus.execute::<Account>(&system, account_id.0, register, order).await?;
-        Ok(account_id)
     }
 
-    async fn credentials(&self, email: &str) -> Result<Option<(AccountId, String)>, IdentityError> {
-        let found =
-            sqlx::query("select account_id, password_hash from identity.account where email = $1")
-                .bind(email)
-                .fetch_optional(&self.pool)
-                .await?;
-        let read = |row: sqlx::postgres::PgRow| -> sqlx::Result<_> {
-            Ok((AccountId(row.try_get("account_id")?), row.try_get("password_hash")?))
-        };
-        Ok(found.map(read).transpose()?)
+    /// Makes the login of an address that has none, to which no password fits until its holder sets
+    /// one by a letter.
+    pub(crate) async fn make_account_without_password(
+        &self,
+        email: &str,
+        seed: Uuid,
+    ) -> Result<AccountId, IdentityError> {
+        let kept = self.keep_account(email, password::NONE, seed).await?;
+        kept.map(|(account, _)| account).ok_or(IdentityError::Unavailable)
+    }
+
+    /// Brings a login of another system along, by the hash of its password. An address that has a
+    /// login keeps that; answers whether it was new.
+    ///
+    /// # Errors
+    /// [`IdentityError::Invalid`] for what is no address or no hash of bcrypt or Argon2id.
+    pub async fn import_account(&self, email: &str, hash: &str) -> Result<bool, IdentityError> {
+        let email = values::email("email", email)?;
+        if !password::is_importable(hash) {
+            let why = "is no hash of bcrypt (cost 10 to 14) or Argon2id".to_owned();
+            return Err(values::Invalid { field: "passwordHash", why }.into());
+        }
+        let is_new = self.credentials(&email).await?.is_none();
+        let seed = commands::new_id(self.bus.clock());
+        let kept = self.keep_account(&email, hash, seed).await?;
+        let (account, _) = kept.ok_or(IdentityError::Unavailable)?;
+        self.record_account(account, &email).await?;
+        Ok(is_new)
+    }
+
+    async fn keep_account(
+        &self,
+        email: &str,
+        hash: &str,
+        seed: Uuid,
+    ) -> Result<Option<(AccountId, String)>, IdentityError> {
+        let system = Caller::system(CompanyId::NONE, "identity");
+        sqlx::query(
+            "insert into identity.account (account_id, email, password_hash)
+             values ($1, $2, $3) on conflict do nothing",
+        )
+        .bind(derive_id(&system, seed, "account", 0))
+        .bind(email)
+        .bind(hash)
+        .execute(&self.pool)
+        .await?;
+        self.credentials(email).await
+    }
+
+    /// Records that a login was made. After its row, so that whoever was cut off in between is made
+    /// up for under the same id.
+    pub(crate) async fn record_account(
+        &self,
+        account: AccountId,
+        email: &str,
+    ) -> Result<(), IdentityError> {
+        let system = Caller::system(CompanyId::NONE, "identity");
+        let register = account::Command::Register { account_id: account, email: email.to_owned() };
+        let order = Order::of_client(account.0, b"register".to_vec());
+        self.bus.execute::<Account>(&system, account.0, register, order).await?;
+        Ok(())
     }
 }
 

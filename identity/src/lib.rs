@@ -1,12 +1,22 @@
 //! Who may enter: credentials, tokens and keys. State, not history: what happened is recorded
 //! through `commands` like everyone else's deeds. The only SQL of the write side outside the log.
 
+mod api_keys;
 mod error;
+mod id_token;
 mod invitations;
 mod keys;
+mod lockout;
+pub mod mail;
+pub mod outbox;
 mod password;
+mod recovery;
+mod registration;
 mod rooms;
+mod second_factor;
 mod session;
+mod sessions;
+pub mod sign_on;
 mod tokens;
 
 use std::sync::Arc;
@@ -19,9 +29,14 @@ use secrecy::SecretString;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+pub use api_keys::{ApiKey, NewApiKey};
 pub use error::IdentityError;
 pub use invitations::{Invited, Invitee, RegisteredCompany};
+pub use recovery::Login;
+pub use registration::{Application, PendingRequest};
 pub use rooms::{InterviewAccess, IssuedAccess};
+pub use second_factor::{Enrolment, SecondStep};
+pub use sessions::{Entrance, OpenSession, Place};
 
 /// Longest life of a right that was taken away: states behind a token are asked for this often.
 const FRESH: Duration = Duration::from_secs(1);
@@ -33,6 +48,11 @@ pub struct Principal {
     pub caller: Caller,
     /// The login, for people who have one.
     pub account_id: Option<domain::ids::AccountId>,
+    /// The session, for people who have a login.
+    pub session_id: Option<Uuid>,
+    /// Whether a company's own provider vouches for the person: then in that company only, and not
+    /// for the login itself.
+    pub is_bound: bool,
     /// End of the token, UTC.
     pub expires_at: chrono::DateTime<chrono::Utc>,
 }
@@ -44,6 +64,17 @@ pub struct Session {
     pub access_token: SecretString,
     /// Who it stands for, and until when.
     pub principal: Principal,
+    /// Prolongs the session; who has no login has none.
+    pub refresh_token: Option<RefreshToken>,
+}
+
+/// Prolongs a session, once. It travels in a cookie that no page can read.
+#[derive(Clone, Debug)]
+pub struct RefreshToken {
+    /// The token, kept nowhere but as a hash.
+    pub token: SecretString,
+    /// End of its life, UTC.
+    pub expires_at: chrono::DateTime<chrono::Utc>,
 }
 
 /// What the edge may ask for.
@@ -52,7 +83,9 @@ pub struct Identity {
     pool: PgPool,
     bus: Arc<Bus>,
     keys: keys::KeyRing,
-    standing: Cache<Uuid, Option<Caller>>,
+    standing: Cache<Uuid, tokens::Standing>,
+    keyed: Cache<Vec<u8>, Principal>,
+    web: Arc<dyn sign_on::Web>,
 }
 
 impl Identity {
@@ -63,7 +96,14 @@ impl Identity {
     pub async fn start(pool: PgPool, bus: Arc<Bus>) -> Result<Self, IdentityError> {
         let keys = keys::KeyRing::load(&pool, &bus).await?;
         let standing = Cache::builder().max_capacity(100_000).time_to_live(FRESH).build();
-        Ok(Self { pool, bus, keys, standing })
+        let keyed = Cache::builder().max_capacity(10_000).time_to_live(FRESH).build();
+        Ok(Self { pool, bus, keys, standing, keyed, web: Arc::new(sign_on::NoWeb) })
+    }
+
+    /// The same, with providers to sign in by.
+    #[must_use]
+    pub fn with_web(self, web: Arc<dyn sign_on::Web>) -> Self {
+        Self { web, ..self }
     }
 
     /// The public keys, as a JSON Web Key Set (RFC 7517).

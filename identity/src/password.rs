@@ -1,4 +1,5 @@
-//! Passwords: rules, hashing with Argon2id (RFC 9106), verification.
+//! Passwords: rules, hashing with Argon2id (RFC 9106), verification; also of hashes by bcrypt, which
+//! an import brings (SEC-05).
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
@@ -10,6 +11,9 @@ use crate::IdentityError;
 
 /// What stands in for the hash of an account that does not exist, so that both take the same time.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGKmF4HTR0Jco";
+
+/// What stands where an account has no password: no hash, so that nothing fits.
+pub const NONE: &str = "";
 
 /// A hash takes 19 MiB and a core for a while, so that strangers could ask for more of both than there
 /// is. The rest waits its turn.
@@ -49,14 +53,36 @@ pub async fn hash(password: SecretString) -> Result<String, IdentityError> {
 /// Whether the password is the one of the PHC string; without one it takes as long and says no.
 pub async fn verify(password: SecretString, stored: Option<String>) -> bool {
     let Ok(_turn) = AT_ONCE.acquire().await else { return false };
+    let stored = stored.filter(|stored| stored != NONE);
     let known = stored.is_some();
     let stored = stored.unwrap_or_else(|| NOBODY.to_owned());
     let fits = tokio::task::spawn_blocking(move || {
-        PasswordHash::new(&stored).is_ok_and(|hash| {
-            Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).is_ok()
-        })
+        let password = password.expose_secret().as_bytes();
+        if is_bcrypt(&stored) {
+            return bcrypt::verify(password, &stored).unwrap_or(false);
+        }
+        PasswordHash::new(&stored)
+            .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
     });
     fits.await.unwrap_or(false) && known
+}
+
+/// Whether a stored hash is to be made anew as soon as the password is known.
+pub fn is_outdated(stored: &str) -> bool {
+    is_bcrypt(stored)
+}
+
+/// Whether a hash is one that an import may bring: bcrypt of cost 10 to 14, or ours.
+pub fn is_importable(stored: &str) -> bool {
+    let cost = stored.get(4..6).and_then(|cost| cost.parse::<u32>().ok());
+    match is_bcrypt(stored) {
+        true => stored.len() == 60 && cost.is_some_and(|cost| (10..=14).contains(&cost)),
+        false => PasswordHash::new(stored).is_ok() && stored.starts_with("$argon2id$"),
+    }
+}
+
+fn is_bcrypt(stored: &str) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|start| stored.starts_with(start))
 }
 
 #[cfg(test)]
@@ -70,6 +96,19 @@ mod tests {
         assert!(verify("correct horse 1".into(), Some(hashed.clone())).await);
         assert!(!verify("correct horse 2".into(), Some(hashed)).await);
         assert!(!verify("correct horse 1".into(), None).await);
+    }
+
+    #[tokio::test]
+    async fn a_hash_by_bcrypt_fits_and_is_outdated() {
+        let hashed = bcrypt::hash("correct horse 1", 10).expect("hashed");
+        assert!(is_importable(&hashed) && is_outdated(&hashed));
+        assert!(verify("correct horse 1".into(), Some(hashed.clone())).await);
+        assert!(!verify("correct horse 2".into(), Some(hashed)).await);
+        for hash in
+            ["", "$2b$31$", "plain text", "$2b$99$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+        {
+            assert!(!is_importable(hash), "{hash}");
+        }
     }
 
     #[test]

@@ -1,71 +1,89 @@
 //! Signing in with e-mail and password.
 
-use domain::ids::{AccountId, CompanyId, MemberId};
-use domain::member::Member;
+use domain::account::SignInMethod;
+use domain::ids::AccountId;
 use domain::values;
 use secrecy::SecretString;
 use sqlx::Row;
-use uuid::Uuid;
 
-use crate::{Identity, IdentityError, Session, password};
+use crate::{Entrance, Identity, IdentityError, Session, lockout, password};
 
 impl Identity {
-    /// A session for whoever knows the password. Of several companies the one joined last counts.
+    /// A session for whoever knows the password.
     ///
     /// # Errors
-    /// [`IdentityError::BadCredentials`] without telling what is wrong.
+    /// [`IdentityError::BadCredentials`] without telling what is wrong; [`IdentityError::Locked`] for
+    /// an address that failed too often, known or not; [`IdentityError::SecondStepNeeded`].
     pub async fn sign_in(
         &self,
         email: &str,
         password: SecretString,
+        entrance: &Entrance,
     ) -> Result<Session, IdentityError> {
-        let email = values::email("email", email).map_err(|_| IdentityError::BadCredentials);
-        let found = match &email {
-            Ok(email) => {
-                sqlx::query(
-                    "select account_id, password_hash from identity.account where email = $1",
-                )
-                .bind(email)
-                .fetch_optional(&self.pool)
-                .await?
-            }
-            Err(_) => None,
-        };
-        let (account, hash): (Option<Uuid>, Option<String>) = match &found {
-            Some(row) => (Some(row.try_get("account_id")?), Some(row.try_get("password_hash")?)),
-            None => (None, None),
-        };
-        let fits = password::verify(password, hash).await;
-        let account = account.filter(|_| fits).ok_or(IdentityError::BadCredentials)?;
-        self.session_of(AccountId(account)).await
+        let account = self.prove(email, password).await?;
+        self.enter(account, SignInMethod::Password, entrance).await
     }
 
-    /// A session of an account whose holder has proved who they are.
-    pub(crate) async fn session_of(&self, account: AccountId) -> Result<Session, IdentityError> {
-        let memberships = sqlx::query(
-            "select company_id, member_id from identity.membership
-              where account_id = $1 order by member_id desc",
-        )
-        .bind(account.0)
-        .fetch_all(&self.pool)
-        .await?;
-        for row in &memberships {
-            let company = CompanyId(row.try_get("company_id")?);
-            let member_id = MemberId(row.try_get("member_id")?);
-            let member = self.bus.state::<Member>(company, member_id.0).await?;
-            if let Some(member) = member.filter(Member::is_active) {
-                let roles = member.role().into_iter().collect();
-                return self.member_session(account, company, member_id, roles);
-            }
+    /// The account whose address and password these are. Failures count.
+    pub(crate) async fn prove(
+        &self,
+        email: &str,
+        password: SecretString,
+    ) -> Result<AccountId, IdentityError> {
+        let key = lockout::key(&self.bus, email);
+        lockout::check(&self.pool, &key, self.bus.now()).await?;
+        let known = match values::email("email", email) {
+            Ok(email) => self.credentials(&email).await?,
+            Err(_) => None,
+        };
+        let (account, hash) = known.unzip();
+        let fits = password::verify(password.clone(), hash.clone()).await;
+        // Whoever has only the password must not be able to forget what failed with codes.
+        let is_enough = match account.filter(|_| fits) {
+            Some(account) => !self.has_second_factor(account).await?,
+            None => true,
+        };
+        let mut tx = self.pool.begin().await?;
+        let Some(proved) = account.filter(|_| fits) else {
+            lockout::failed(&mut tx, &self.bus, &key, account).await?;
+            tx.commit().await?;
+            let known = if account.is_some() { "known" } else { "unknown" };
+            metrics::counter!("colloquy_sign_ins_failed_total", "account" => known).increment(1);
+            return Err(IdentityError::BadCredentials);
+        };
+        match is_enough {
+            true => lockout::passed(&mut tx, &self.bus, &key, proved).await?,
+            false => lockout::check(&mut *tx, &key, self.bus.now()).await?,
         }
-        let operator: Option<Uuid> =
-            sqlx::query_scalar("select account_id from identity.operator where account_id = $1")
-                .bind(account.0)
+        tx.commit().await?;
+        if let Some(was) = hash.filter(|hash| password::is_outdated(hash)) {
+            let renewed = password::hash(password).await?;
+            sqlx::query(
+                "update identity.account set password_hash = $3
+                  where account_id = $1 and password_hash = $2",
+            )
+            .bind(proved.0)
+            .bind(was)
+            .bind(renewed)
+            .execute(&self.pool)
+            .await?;
+        }
+        Ok(proved)
+    }
+
+    /// The account of an address in lower case, with the hash of its password.
+    pub(crate) async fn credentials(
+        &self,
+        email: &str,
+    ) -> Result<Option<(AccountId, String)>, IdentityError> {
+        let found =
+            sqlx::query("select account_id, password_hash from identity.account where email = $1")
+                .bind(email)
                 .fetch_optional(&self.pool)
                 .await?;
-        match operator {
-            Some(_) => self.operator_session(account),
-            None => Err(IdentityError::BadCredentials),
-        }
+        let read = |row: sqlx::postgres::PgRow| -> sqlx::Result<_> {
+            Ok((AccountId(row.try_get("account_id")?), row.try_get("password_hash")?))
+        };
+        Ok(found.map(read).transpose()?)
     }
 }

@@ -1,7 +1,10 @@
 //! Access tokens: JWT (RFC 7519) signed with EdDSA. What stands behind one is asked for again at
 //! each use, so that a role or an access that was taken away is gone within a second.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
+use commands::Bus;
 use domain::caller::{Actor, Caller, Role};
 use domain::ids::{AccountId, CandidateId, CompanyId, InterviewId, MemberId};
 use domain::interview::Interview;
@@ -11,7 +14,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Identity, IdentityError, Principal, Session};
+use crate::invitations::token_hash;
+use crate::{Identity, IdentityError, Principal, Session, api_keys};
 
 const ISSUER: &str = "colloquy";
 const AUDIENCE: &str = "colloquy-api";
@@ -43,35 +47,69 @@ impl Claims {
     fn expires_at(&self) -> Result<DateTime<Utc>, IdentityError> {
         DateTime::from_timestamp(self.exp, 0).ok_or(IdentityError::InvalidToken)
     }
+
+    /// The session it belongs to, for people who have a login.
+    fn session_id(&self) -> Option<Uuid> {
+        match self.kind {
+            Kind::Access { session_id, .. } | Kind::Operator { session_id } => Some(session_id),
+            Kind::Interview { .. } => None,
+        }
+    }
+}
+
+/// What stands behind a token.
+#[derive(Clone, Debug)]
+pub(crate) enum Standing {
+    /// Somebody.
+    For(Caller),
+    /// Nobody any more.
+    Nobody,
+    /// A session that was ended.
+    Revoked,
 }
 
 /// Whom a token stands for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Kind {
-    Access { company_id: Uuid, member_id: Uuid },
-    Operator {},
-    Interview { company_id: Uuid, interview_id: Uuid, access_id: Uuid },
+    Access {
+        company_id: Uuid,
+        member_id: Uuid,
+        session_id: Uuid,
+        /// Whether a company's own provider vouches for the person.
+        #[serde(default)]
+        bound: bool,
+    },
+    Operator {
+        session_id: Uuid,
+    },
+    Interview {
+        company_id: Uuid,
+        interview_id: Uuid,
+        access_id: Uuid,
+    },
 }
 
 impl Identity {
-    /// A session of a member.
-    pub(crate) fn member_session(
+    /// A session of a person with a login, without its refresh token.
+    pub(crate) fn person_session(
         &self,
         account: AccountId,
-        company: CompanyId,
-        member: MemberId,
-        roles: Vec<Role>,
+        session_id: Uuid,
+        caller: Caller,
+        bound: bool,
     ) -> Result<Session, IdentityError> {
-        let kind = Kind::Access { company_id: company.0, member_id: member.0 };
-        let caller = Caller { company, actor: Actor::Member(member), roles };
-        self.session(account.0, Some(account), kind, caller, ACCESS_LIFE)
-    }
-
-    /// A session of an operator.
-    pub(crate) fn operator_session(&self, account: AccountId) -> Result<Session, IdentityError> {
-        let caller = operator(account);
-        self.session(account.0, Some(account), Kind::Operator {}, caller, ACCESS_LIFE)
+        let kind = match caller.actor {
+            Actor::Member(member) => {
+                let (company_id, member_id) = (caller.company.0, member.0);
+                Kind::Access { company_id, member_id, session_id, bound }
+            }
+            Actor::Operator(_) => Kind::Operator { session_id },
+            Actor::Guest { .. } | Actor::Service { .. } | Actor::System(_) | Actor::Ai(_) => {
+                return Err(IdentityError::InvalidToken);
+            }
+        };
+        self.session(account.0, kind, caller, ACCESS_LIFE)
     }
 
     /// A session of whoever holds an interview's access token.
@@ -85,13 +123,12 @@ impl Identity {
         let kind = Kind::Interview { company_id: company.0, interview_id: interview.0, access_id };
         let actor = Actor::Guest { interview, candidate };
         let caller = Caller { company, actor, roles: vec![] };
-        self.session(candidate.0, None, kind, caller, INTERVIEW_LIFE)
+        self.session(candidate.0, kind, caller, INTERVIEW_LIFE)
     }
 
     fn session(
         &self,
         sub: Uuid,
-        account_id: Option<AccountId>,
         kind: Kind,
         caller: Caller,
         life: TimeDelta,
@@ -113,8 +150,8 @@ impl Identity {
             tracing::error!(%error, "a token cannot be signed");
             IdentityError::Unavailable
         })?;
-        let principal = Principal { caller, account_id, expires_at };
-        Ok(Session { access_token: SecretString::from(token), principal })
+        let principal = principal(&claims, Standing::For(caller))?;
+        Ok(Session { access_token: SecretString::from(token), principal, refresh_token: None })
     }
 
     /// Who a token stands for now.
@@ -123,6 +160,13 @@ impl Identity {
     /// [`IdentityError::InvalidToken`] or [`IdentityError::ExpiredToken`];
     /// [`IdentityError::Command`] when what stands behind it cannot be read at present.
     pub async fn verify(&self, token: &str) -> Result<Principal, IdentityError> {
+        if token.starts_with(api_keys::PREFIX) {
+            let hash = token_hash(token);
+            return match self.keyed.get(&hash) {
+                Some(principal) => Ok(principal),
+                None => self.keyed_anew(token, hash).await,
+            };
+        }
         let claims = self.running(token)?;
         match self.standing.get(&claims.jti) {
             Some(standing) => principal(&claims, standing),
@@ -135,8 +179,18 @@ impl Identity {
     /// # Errors
     /// See [`Identity::verify`].
     pub async fn verify_anew(&self, token: &str) -> Result<Principal, IdentityError> {
+        if token.starts_with(api_keys::PREFIX) {
+            return self.keyed_anew(token, token_hash(token)).await;
+        }
         let claims = self.running(token)?;
         self.stands(&claims).await
+    }
+
+    async fn keyed_anew(&self, key: &str, hash: Vec<u8>) -> Result<Principal, IdentityError> {
+        self.keyed.invalidate(&hash);
+        let principal = self.holder_of_key(key).await?;
+        self.keyed.insert(hash, principal.clone());
+        Ok(principal)
     }
 
     async fn stands(&self, claims: &Claims) -> Result<Principal, IdentityError> {
@@ -181,58 +235,90 @@ impl Identity {
         data.map(|data| data.claims).map_err(|_| IdentityError::InvalidToken)
     }
 
-    /// The caller behind a token, `None` if there is nobody any more.
-    async fn look_up(&self, claims: &Claims) -> Result<Option<Caller>, IdentityError> {
-        match claims.kind {
-            Kind::Access { company_id, member_id } => {
+    /// The caller behind a token.
+    async fn look_up(&self, claims: &Claims) -> Result<Standing, IdentityError> {
+        let account = AccountId(claims.sub);
+        if let Some(session_id) = claims.session_id()
+            && !self.is_open(account, session_id).await?
+        {
+            return Ok(Standing::Revoked);
+        }
+        let caller = match claims.kind {
+            Kind::Access { company_id, member_id, .. } => {
                 let company = CompanyId(company_id);
                 let member = self.bus.state::<Member>(company, member_id).await?;
-                let member = member.filter(|member| {
-                    member.is_active() && member.account() == Some(AccountId(claims.sub))
-                });
+                let member =
+                    member.filter(|member| member.is_active() && member.account() == Some(account));
                 let actor = Actor::Member(MemberId(member_id));
                 let roles = member.map(|member| member.role().into_iter().collect());
-                Ok(roles.map(|roles| Caller { company, actor, roles }))
+                roles.map(|roles| Caller { company, actor, roles })
             }
-            Kind::Operator {} => {
-                let known: Option<Uuid> = sqlx::query_scalar(
-                    "select account_id from identity.operator where account_id = $1",
-                )
-                .bind(claims.sub)
-                .fetch_optional(&self.pool)
-                .await?;
-                Ok(known.map(|id| operator(AccountId(id))))
-            }
+            Kind::Operator { .. } => self.operator(account).await?,
             Kind::Interview { company_id, interview_id, access_id } => {
                 let company = CompanyId(company_id);
                 let interview = self.bus.state::<Interview>(company, interview_id).await?;
                 let interview = interview.filter(|i| !i.is_access_revoked(access_id));
                 let candidate = interview.and_then(|i| i.candidate());
                 let candidate = candidate.filter(|candidate| candidate.0 == claims.sub);
-                Ok(candidate.map(|candidate| {
+                candidate.map(|candidate| {
                     let actor = Actor::Guest { interview: InterviewId(interview_id), candidate };
                     Caller { company, actor, roles: vec![] }
-                }))
+                })
             }
-        }
+        };
+        Ok(caller.map_or(Standing::Nobody, Standing::For))
+    }
+
+    async fn is_open(&self, account: AccountId, session_id: Uuid) -> Result<bool, IdentityError> {
+        let open: Option<bool> = sqlx::query_scalar(
+            "select ended_at is null from identity.session
+              where session_id = $1 and account_id = $2",
+        )
+        .bind(session_id)
+        .bind(account.0)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(open == Some(true))
+    }
+
+    /// The operator whose account this is, if it is one's.
+    pub(crate) async fn operator(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<Caller>, IdentityError> {
+        let known: Option<Uuid> =
+            sqlx::query_scalar("select account_id from identity.operator where account_id = $1")
+                .bind(account.0)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(known.map(|id| operator(AccountId(id))))
     }
 }
 
-fn principal(claims: &Claims, standing: Option<Caller>) -> Result<Principal, IdentityError> {
-    let caller = standing.ok_or(IdentityError::InvalidToken)?;
-    let account_id = match claims.kind {
-        Kind::Access { .. } | Kind::Operator {} => Some(AccountId(claims.sub)),
-        Kind::Interview { .. } => None,
+fn principal(claims: &Claims, standing: Standing) -> Result<Principal, IdentityError> {
+    let caller = match standing {
+        Standing::For(caller) => caller,
+        Standing::Nobody => return Err(IdentityError::InvalidToken),
+        Standing::Revoked => return Err(IdentityError::Revoked),
     };
-    Ok(Principal { caller, account_id, expires_at: claims.expires_at()? })
+    let session_id = claims.session_id();
+    let account_id = session_id.map(|_| AccountId(claims.sub));
+    let is_bound = matches!(claims.kind, Kind::Access { bound: true, .. });
+    Ok(Principal { caller, account_id, session_id, is_bound, expires_at: claims.expires_at()? })
 }
 
-fn operator(account: AccountId) -> Caller {
+/// The operator of this account.
+pub(crate) fn operator(account: AccountId) -> Caller {
     Caller {
         company: CompanyId::NONE,
         actor: Actor::Operator(account),
         roles: vec![Role::SystemAdmin],
     }
+}
+
+/// A token that says nothing and stands for what it derives from, so that it need not lie anywhere.
+pub(crate) fn opaque(bus: &Bus, purpose: &str, seed: &[u8]) -> SecretString {
+    URL_SAFE_NO_PAD.encode(bus.derived_secret(purpose, seed)).into()
 }
 
 fn seconds(at: DateTime<Utc>) -> DateTime<Utc> {

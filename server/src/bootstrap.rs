@@ -89,14 +89,11 @@ pub async fn development(
         .register_company(&operator, order, name, Some("acme.example".to_owned()), administrator)
         .await?;
     let token = secrecy::ExposeSecret::expose_secret(&company.admin.token).to_owned();
-    let password = SecretString::from(logins.administrator.password.clone());
-    match identity.accept_invitation(&token, password).await {
-        Ok(_) => {}
-        // Somebody tried things out: the person was deactivated or has another password now.
-        Err(IdentityError::BadCredentials | IdentityError::InvalidInvitation) => {
-            tracing::warn!("the development company's administrator cannot sign in any more");
-        }
-        Err(error) => return Err(error).context("the development company cannot be made"),
+    // Whoever took it up may have another password by now.
+    if !identity.is_taken_up(&token).await? {
+        let password = SecretString::from(logins.administrator.password.clone());
+        let taken_up = identity.take_up(&token, password).await;
+        taken_up.context("the development company cannot be made")?;
     }
     Ok(logins)
 }

@@ -25,6 +25,10 @@ pub struct Config {
     pub event_store: EventStore,
     /// Kafka; without it the log itself is the feed.
     pub kafka: Kafka,
+    /// Letters to people.
+    pub mail: Mail,
+    /// Providers of OpenID Connect.
+    pub sign_on: SignOn,
     /// Keys.
     pub secrets: Secrets,
     /// The log's tree and its checkpoints.
@@ -104,6 +108,29 @@ pub struct Kafka {
     pub public_topics: bool,
     /// How long a standby relay waits for the leader's sign of life, in seconds.
     pub lease_seconds: u64,
+}
+
+/// Letters to people: invitations, verification, new passwords.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mail {
+    /// `smtps://user:password@host` or `smtp://host?tls=required`; empty writes letters into files.
+    pub smtp_url: Secret,
+    /// Who they come from.
+    pub from: String,
+    /// The frontend's address, which links in letters begin with; empty shows tokens alone.
+    pub app_url: String,
+    /// Folder of letters that go into files; empty is `mailbox` in the data folder.
+    pub mailbox: String,
+}
+
+/// Providers of OpenID Connect.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignOn {
+    /// Issuers that companies may name, as a list or with commas.
+    #[serde(deserialize_with = "listed")]
+    pub issuers: Vec<String>,
 }
 
 /// Keys.
@@ -233,6 +260,8 @@ impl Default for Config {
             embedded: Embedded::default(),
             event_store: EventStore::default(),
             kafka: Kafka::default(),
+            mail: Mail::default(),
+            sign_on: SignOn::default(),
             secrets: Secrets::default(),
             proof: Proof::default(),
             files: Files::default(),
@@ -271,6 +300,17 @@ impl Default for Kafka {
             replication: 0,
             public_topics: false,
             lease_seconds: 10,
+        }
+    }
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            smtp_url: Secret::default(),
+            from: "Colloquy <colloquy@localhost>".to_owned(),
+            app_url: String::new(),
+            mailbox: String::new(),
         }
     }
 }
@@ -338,6 +378,15 @@ impl Config {
         match self.files.directory.as_str() {
             "" => self.data_dir.join("files"),
             directory => PathBuf::from(directory),
+        }
+    }
+
+    /// Folder of letters that go into files.
+    #[must_use]
+    pub fn mailbox_dir(&self) -> PathBuf {
+        match self.mail.mailbox.as_str() {
+            "" => self.data_dir.join("mailbox"),
+            folder => PathBuf::from(folder),
         }
     }
 

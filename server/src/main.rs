@@ -13,11 +13,13 @@ use secrecy::SecretString;
 use server::config::Config;
 use server::embedded::{DATABASE, EmbeddedPostgres};
 use server::events_export::{self, Format};
+use server::logins::{self, LoginsVerb};
 use server::operate::{self, ParkedVerb, RebuildArgs};
 use server::parts::Parts;
 use server::proof::{self, ExportArgs, ProofVerb, VerifyArgs};
 use server::roles::Roles;
 use server::store::StoreError;
+use server::web::Providers;
 use server::{bootstrap, contracts, demo, doctor, embedded, faults, published, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +76,11 @@ enum Role {
     Parked {
         #[command(subcommand)]
         verb: ParkedVerb,
+    },
+    /// Logins of another system.
+    Logins {
+        #[command(subcommand)]
+        verb: LoginsVerb,
     },
     /// Says what is missing.
     Doctor,
@@ -253,6 +260,10 @@ async fn with_database(
                 }
             }
             Role::Parked { verb } => operate::parked(&parts, verb).await?,
+            Role::Logins { verb } => {
+                let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
+                logins::administer(&identity, &verb).await?;
+            }
             Role::Relay { verb: Some(RelayVerb::Check) } => relay_check(&parts).await?,
             Role::Relay { verb: None } => {
                 roles.prove().await?;
@@ -269,6 +280,8 @@ async fn with_database(
             }
             Role::Serve => {
                 let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
+                let identity =
+                    identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
                 bootstrap::operator(&config, &identity).await?;
                 let address = roles.serve(identity, metrics).await?;
                 tracing::info!(%address, "serving");
@@ -276,6 +289,8 @@ async fn with_database(
             }
             Role::All | Role::Demo { .. } => {
                 let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
+                let identity =
+                    identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
                 bootstrap::operator(&config, &identity).await?;
                 let logins = match database.is_some() && (config.development.company || demo) {
                     true => Some(bootstrap::development(&config, &identity).await?),
@@ -299,7 +314,7 @@ async fn with_database(
                         play(url, email, password, examples, &config).await?;
                     }
                     _ => {
-                        greet(address, logins.as_ref());
+                        greet(address, logins.as_ref(), &config);
                         until_told().await?;
                     }
                 }
@@ -324,10 +339,20 @@ async fn until_told() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn greet(address: std::net::SocketAddr, logins: Option<&bootstrap::DevelopmentLogins>) {
+fn greet(
+    address: std::net::SocketAddr,
+    logins: Option<&bootstrap::DevelopmentLogins>,
+    config: &Config,
+) {
     println!("\nColloquy is running at http://{address}");
     println!("  GraphiQL   http://{address}/graphiql");
     println!("  GraphQL    http://{address}/graphql   health http://{address}/health");
+    if config.mail.smtp_url.is_empty() {
+        println!(
+            "  Letters    {}   (mail goes there, and to nobody)",
+            config.mailbox_dir().display()
+        );
+    }
     if let Some(logins) = logins {
         let (admin, operator) = (&logins.administrator, &logins.operator);
         println!("\nDevelopment company \"Acme\":");

@@ -14,6 +14,7 @@ use eventlog::kafka::topics::{Topic, ensure, published};
 use eventlog::ledger::{CheckpointsOf, Ledger, PostgresLedger};
 use eventlog::proof::builder;
 use identity::Identity;
+use identity::mail::PostOffice;
 use metrics_exporter_prometheus::PrometheusHandle;
 use reactors::resume::text::{Limits, TextReader};
 use reactors::runner::RunnerSettings;
@@ -24,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::parts::Parts;
 use crate::projectors::Projectors;
-use crate::{ai, consumers, edge, published};
+use crate::{ai, consumers, edge, mail, published};
 
 /// How often deadlines are looked at.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
@@ -87,7 +88,8 @@ impl Roles {
         Ok(())
     }
 
-    /// The reactors, and the clock of their deadlines.
+    /// The reactors, the clock of their deadlines, what carries the record of logins into the log, and
+    /// what sends letters.
     ///
     /// # Errors
     /// When a feed refuses its settings, or an AI provider cannot be set up.
@@ -116,6 +118,15 @@ impl Roles {
         }
         let (bus, clock, stop) =
             (Arc::clone(&parts.bus), Arc::clone(&parts.clock), self.stop.clone());
+        let (pool, told) = (parts.pool.clone(), stop.clone());
+        self.tasks.spawn(identity::outbox::run(pool, Arc::clone(&bus), told));
+        let office = PostOffice {
+            pool: parts.pool.clone(),
+            bus: Arc::clone(&bus),
+            mailer: mail::mailer(&parts.config, Arc::clone(&parts.clock))?,
+            app_url: parts.config.mail.app_url.clone(),
+        };
+        self.tasks.spawn(office.run(stop.clone()));
         self.tasks.spawn(timers::run_clock(deadlines, bus, clock, CLOCK_INTERVAL, stop));
         Ok(())
     }

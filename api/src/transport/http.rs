@@ -24,6 +24,7 @@ use super::{
     sse, ws,
 };
 use crate::etag;
+use crate::visitor::Visitor;
 
 /// What of an oversized body is read and thrown away, so that a client that is still sending gets
 /// to read the refusal. Beyond it the connection is cut.
@@ -175,7 +176,7 @@ async fn serve<E: Executor, A: Authenticate>(
     params.trace_parent = TraceParent::from_headers(&parts.headers).or(params.trace_parent);
 
     let prepared = match (transport.prepare(params, &admission, request_id), accepted.once) {
-        (Ok(prepared), _) => prepared,
+        (Ok(prepared), _) => prepared.with(Visitor::of(&parts.headers)),
         // Whoever accepts streams only is told on one, as browsers show nothing of a status.
         (Err(refusal), None) if refusal.code.level == Level::Document => {
             return Ok(sse::refused(&refusal, request_id));

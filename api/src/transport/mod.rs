@@ -274,6 +274,13 @@ struct Prepared {
     request_id: RequestId,
 }
 
+impl Prepared {
+    /// The same request, whose resolvers find this too.
+    fn with(self, data: impl std::any::Any + Send + Sync) -> Self {
+        Self { request: self.request.data(data), ..self }
+    }
+}
+
 impl<E: Executor, A: Authenticate> Transport<E, A> {
     async fn admit(
         &self,

@@ -1,10 +1,12 @@
 //! The rules of every aggregate as given, when, then.
 
+mod account;
 mod ai_call;
 mod application;
 mod candidate;
 mod claims;
 mod codes;
+mod company_request;
 mod interview;
 mod interview_conversation;
 mod interview_random;

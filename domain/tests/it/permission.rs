@@ -44,7 +44,15 @@ fn who_runs_the_platform_sees_nothing_of_a_company() {
     };
     let reachable: Vec<_> =
         Action::ALL.into_iter().filter(|action| letter(&operator, *action) != '-').collect();
-    assert_eq!(reachable, [Action::RegisterCompany, Action::ManageMembers, Action::Operate]);
+    assert_eq!(
+        reachable,
+        [
+            Action::RegisterCompany,
+            Action::DecideCompanyRequest,
+            Action::ManageMembers,
+            Action::Operate
+        ]
+    );
 }
 
 #[test]

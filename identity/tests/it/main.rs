@@ -1,24 +1,36 @@
 //! Identity on real tables and a log in memory: who may enter, and for how long.
 
+mod api_keys;
+mod lockout;
+mod recovery;
+mod registration;
+mod second_factor;
+mod sessions;
+mod sign_on;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
 use commands::{Bus, BusSettings, Order};
 use domain::caller::{Actor, Caller, Role};
+use domain::ids::{AccountId, CompanyId};
 use domain::member::{self, Member};
 use eventlog::clock::ManualClock;
 use eventlog::codec::Codec;
+use eventlog::envelope::{StoredEvent, StreamId, Version};
+use eventlog::store::EventStore;
 use eventlog::store::memory::MemoryStore;
 use eventlog::testing::TestDatabase;
 use eventlog::vault::memory::MemoryVault;
 use eventlog::vault::secrets::Secrets;
-use identity::{Identity, IdentityError, Invitee, RegisteredCompany};
+use identity::{Entrance, Identity, IdentityError, Invitee, RegisteredCompany};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 struct World {
     database: TestDatabase,
     identity: Identity,
+    store: Arc<MemoryStore>,
     bus: Arc<Bus>,
     clock: Arc<ManualClock>,
 }
@@ -46,9 +58,31 @@ impl World {
         let store = Arc::new(MemoryStore::new(clock.clone(), vault.clone()));
         let codec = Codec::new(Arc::new(vault));
         let secrets = Secrets::in_memory();
-        let bus = Arc::new(Bus::new(store, codec, secrets, clock.clone(), BusSettings::default()));
+        let bus = Arc::new(Bus::new(
+            store.clone(),
+            codec,
+            secrets,
+            clock.clone(),
+            BusSettings::default(),
+        ));
         let identity = Identity::start(database.pool.clone(), bus.clone()).await.expect("started");
-        Self { database, identity, bus, clock }
+        Self { database, identity, store, bus, clock }
+    }
+
+    /// Another replica of the same installation.
+    async fn replica(&self) -> Identity {
+        Identity::start(self.database.pool.clone(), self.bus.clone()).await.expect("started")
+    }
+
+    /// Names and contents of what the log tells of an account, after the outbox was carried over.
+    async fn told(&self, account: AccountId) -> Vec<(String, serde_json::Value)> {
+        while identity::outbox::drain(&self.database.pool, &self.bus).await.expect("drained") > 0 {}
+        let stream = StreamId::new(CompanyId::NONE, "account", account.0);
+        let events = self.store.read_stream(&stream, Version(0), 100).await.expect("read");
+        let content = |event: &StoredEvent| {
+            serde_json::from_slice(&event.payload).expect("the payload is JSON")
+        };
+        events.iter().map(|event| (event.name.to_string(), content(event))).collect()
     }
 
     async fn company(&self) -> RegisteredCompany {
@@ -68,9 +102,14 @@ impl World {
     async fn admin(&self) -> (RegisteredCompany, identity::Session) {
         let company = self.company().await;
         let token = company.admin.token.expose_secret().to_owned();
-        let session = self.identity.accept_invitation(&token, password()).await.expect("joined");
+        let session =
+            self.identity.accept_invitation(&token, password(), None).await.expect("joined");
         (company, session)
     }
+}
+
+fn anywhere() -> Entrance {
+    Entrance::default()
 }
 
 fn code<T>(result: Result<T, IdentityError>) -> &'static str {
@@ -81,7 +120,8 @@ fn code<T>(result: Result<T, IdentityError>) -> &'static str {
 async fn an_invited_person_signs_in_and_is_who_the_invitation_names() {
     let w = World::new().await;
     let (company, _) = w.admin().await;
-    let session = w.identity.sign_in(" Ada@ACME.example ", password()).await.expect("signed in");
+    let session =
+        w.identity.sign_in(" Ada@ACME.example ", password(), &anywhere()).await.expect("signed in");
     let token = session.access_token.expose_secret();
     let principal = w.identity.verify(token).await.expect("valid");
     assert_eq!(principal.caller.company, company.company_id);
@@ -98,9 +138,9 @@ async fn an_invited_person_signs_in_and_is_who_the_invitation_names() {
 async fn a_wrong_password_and_an_unknown_address_answer_alike() {
     let w = World::new().await;
     w.admin().await;
-    let wrong = w.identity.sign_in("ada@acme.example", "wrong horse 1".into()).await;
-    let unknown = w.identity.sign_in("bo@acme.example", password()).await;
-    let garbage = w.identity.sign_in("\0", password()).await;
+    let wrong = w.identity.sign_in("ada@acme.example", "wrong horse 1".into(), &anywhere()).await;
+    let unknown = w.identity.sign_in("bo@acme.example", password(), &anywhere()).await;
+    let garbage = w.identity.sign_in("\0", password(), &anywhere()).await;
     assert_eq!([code(wrong), code(unknown), code(garbage)], ["AUTH_001"; 3]);
 }
 
@@ -149,7 +189,7 @@ async fn a_deactivated_member_is_nobody_any_more() {
     let invited = w.identity.invite(&system, order(2), invitee("bo@acme.example", Role::Hr)).await;
     let invited = invited.expect("invited");
     let token = invited.token.expose_secret();
-    let session = w.identity.accept_invitation(token, "another horse 2".into()).await;
+    let session = w.identity.accept_invitation(token, "another horse 2".into(), None).await;
     let session = session.expect("joined");
     let admin = Actor::Member(company.admin.member_id);
     let admin =
@@ -159,7 +199,7 @@ async fn a_deactivated_member_is_nobody_any_more() {
     done.expect("deactivated");
     let verified = w.identity.verify(session.access_token.expose_secret()).await;
     assert_eq!(code(verified), "INVALID_TOKEN");
-    let again = w.identity.sign_in("bo@acme.example", "another horse 2".into()).await;
+    let again = w.identity.sign_in("bo@acme.example", "another horse 2".into(), &anywhere()).await;
     assert_eq!(code(again), "AUTH_001");
 }
 
@@ -172,16 +212,16 @@ async fn an_invitation_is_shown_again_to_a_repeat_and_taken_up_by_one_person() {
     assert_eq!(first.admin.token.expose_secret(), again.admin.token.expose_secret());
     let token = first.admin.token.expose_secret();
     assert_eq!(
-        code(w.identity.accept_invitation(token, "short".into()).await),
+        code(w.identity.accept_invitation(token, "short".into(), None).await),
         "VALIDATION_FAILED"
     );
-    assert_eq!(code(w.identity.accept_invitation(token, password()).await), "ok");
+    assert_eq!(code(w.identity.accept_invitation(token, password(), None).await), "ok");
     // A repeat by the same person is harmless, anybody else is refused.
-    assert_eq!(code(w.identity.accept_invitation(token, password()).await), "ok");
-    let stranger = w.identity.accept_invitation(token, "another horse 2".into()).await;
+    assert_eq!(code(w.identity.accept_invitation(token, password(), None).await), "ok");
+    let stranger = w.identity.accept_invitation(token, "another horse 2".into(), None).await;
     assert_eq!(code(stranger), "AUTH_001");
     assert_eq!(
-        code(w.identity.accept_invitation("garbage", password()).await),
+        code(w.identity.accept_invitation("garbage", password(), None).await),
         "INVITATION_INVALID"
     );
 }
@@ -191,7 +231,8 @@ async fn an_invitation_ends_after_seven_days() {
     let w = World::new().await;
     let company = w.company().await;
     w.clock.advance(TimeDelta::days(7));
-    let late = w.identity.accept_invitation(company.admin.token.expose_secret(), password()).await;
+    let late =
+        w.identity.accept_invitation(company.admin.token.expose_secret(), password(), None).await;
     assert_eq!(code(late), "INVITATION_INVALID");
 }
 

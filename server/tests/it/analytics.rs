@@ -158,6 +158,7 @@ async fn company_id(client: &Client) -> String {
 }
 
 async fn an_export_holds_the_whole_log(world: &World) {
+    world.until_told().await;
     let n_events: i64 = sqlx::query_scalar("select count(*) from es_event")
         .fetch_one(&world.pool)
         .await

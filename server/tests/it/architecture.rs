@@ -40,18 +40,21 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("tower-http", &["api"]),
     ("tokio-tungstenite", &["server"]),
     ("reqwest", &["reactors", "server"]),
+    ("lettre", &["server"]),
     // Keys: of persons, of sessions, of what is shown once.
     ("aes-gcm", &["eventlog"]),
     ("argon2", &["identity"]),
+    ("bcrypt", &["identity"]),
     ("hmac", &["commands", "eventlog"]),
     ("jsonwebtoken", &["identity"]),
+    ("totp-rs", &["identity"]),
     // Documents of candidates, and what models answer.
     ("jsonschema", &["reactors"]),
     ("pdf-extract", &["reactors"]),
     ("quick-xml", &["reactors"]),
     ("zip", &["reactors"]),
     // What waits for something, which rules never do.
-    ("async-trait", &["eventlog", "projections", "reactors"]),
+    ("async-trait", &["eventlog", "identity", "projections", "reactors", "server"]),
     ("futures", &["api", "eventlog", "projections", "reactors", "server"]),
     ("tokio", &["api", "commands", "eventlog", "identity", "projections", "reactors", "server"]),
     ("tracing", &["api", "commands", "eventlog", "identity", "projections", "reactors", "server"]),

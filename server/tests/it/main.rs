@@ -21,6 +21,8 @@ mod events_export;
 mod every_field;
 mod faults;
 mod job;
+mod letters;
+mod logins;
 mod operating;
 mod orders;
 mod outages;
@@ -31,6 +33,7 @@ mod rights;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod servers;
 mod session;
+mod sign_on;
 mod socket;
 mod stores;
 mod subscriptions;

@@ -137,6 +137,7 @@ async fn a_process_killed_while_it_proves_leaves_a_log_that_can_be_proven() {
     let (process, client) = start(&world).await;
     let company = Company::found(&world, &client, "mended").await;
     company.open_job().await;
+    world.until_told().await;
     let file = world.data.path().join("log.ndjson");
     let file = file.to_str().expect("a path");
     let (written, said) = world.run(&["export", "range", "--output", file]).await;

@@ -11,7 +11,7 @@ use eventlog::codec::Codec;
 use eventlog::store::postgres::{PostgresSettings, PostgresStore};
 use eventlog::vault::postgres::PostgresVault;
 use eventlog::vault::{MasterKey, secrets};
-use identity::Identity;
+use identity::{Entrance, Identity};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -26,7 +26,8 @@ pub const ACCESS_LIFE: TimeDelta = TimeDelta::minutes(15);
 pub async fn token_of(world: &World, (email, password): (&str, &str), ago: TimeDelta) -> String {
     let (bus, store) = bus(world, ago).await;
     let identity = Identity::start(world.pool.clone(), Arc::new(bus)).await.expect("identity");
-    let session = identity.sign_in(email, SecretString::from(password)).await.expect("a session");
+    let session = identity.sign_in(email, SecretString::from(password), &Entrance::default()).await;
+    let session = session.expect("a session");
     store.stop().await;
     session.access_token.expose_secret().to_owned()
 }

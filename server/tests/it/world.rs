@@ -224,6 +224,16 @@ impl World {
         .await;
     }
 
+    /// Waits until the log tells of all that happened to logins, so that nothing is appended by itself.
+    pub async fn until_told(&self) {
+        until("what happened to logins is told", async || {
+            let untold = sqlx::query_scalar("select count(*) from identity.outbox");
+            let untold: i64 = untold.fetch_one(&self.pool).await.expect("the outbox can be read");
+            (untold == 0).then_some(())
+        })
+        .await;
+    }
+
     /// Asserts that the read models have applied the whole log and equal their rebuild.
     pub async fn read_models_equal_their_rebuild(&self) {
         self.until_projected().await;

@@ -1,0 +1,315 @@
+//! Addresses shown to be one's own, and new passwords: by the old one, or by a letter.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::account::{Event, RevocationReason};
+use domain::ids::AccountId;
+use domain::values::{self, Spelled};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::invitations::token_hash;
+use crate::mail::{self, Letter};
+use crate::{Identity, IdentityError, lockout, outbox, password};
+
+/// Life of a token that shows that an address is one's own (TEN-12).
+const VERIFICATION_LIFE: TimeDelta = TimeDelta::hours(24);
+/// Life of a token for a new password.
+const RESET_LIFE: TimeDelta = TimeDelta::hours(1);
+/// Between two letters of a kind to one address.
+const LETTER_PAUSE: TimeDelta = TimeDelta::minutes(1);
+
+/// A login, as its holder is shown it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The account.
+    pub account: AccountId,
+    /// Its address.
+    pub email: String,
+    /// Whether its holder has shown that the address is theirs.
+    pub is_verified: bool,
+    /// Whether signing in asks for a second proof.
+    pub has_second_factor: bool,
+}
+
+/// Whose a token is that came by letter.
+struct Lettered {
+    account: AccountId,
+    email: String,
+    is_verified: bool,
+}
+
+impl Identity {
+    /// The login itself.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidToken`] when it is gone.
+    pub async fn login(&self, account: AccountId) -> Result<Login, IdentityError> {
+        let row = sqlx::query(
+            "select email, verified_at is not null as is_verified
+               from identity.account where account_id = $1",
+        )
+        .bind(account.0)
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(IdentityError::InvalidToken)?;
+        Ok(Login {
+            account,
+            email: row.try_get("email")?,
+            is_verified: row.try_get("is_verified")?,
+            has_second_factor: self.has_second_factor(account).await?,
+        })
+    }
+
+    /// Sends a letter by which the holder of an account shows that its address is theirs, if there is
+    /// one that has not shown it. The answer and its time are the same if there is not; of several
+    /// letters within a minute one is sent.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`].
+    pub async fn request_verification(&self, email: &str) -> Result<(), IdentityError> {
+        let Ok(email) = values::email("email", email) else { return Ok(()) };
+        let unverified: Option<Uuid> = sqlx::query_scalar(
+            "select account_id from identity.account where email = $1 and verified_at is null",
+        )
+        .bind(&email)
+        .fetch_optional(&self.pool)
+        .await?;
+        let mut tx = self.pool.begin().await?;
+        let account = unverified.map(AccountId);
+        self.send_letter(&mut tx, Letter::Verification, account, &email).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Takes the address of a verification letter as shown.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidLetter`] for a token that is unknown, expired or used.
+    pub async fn verify_email(&self, token: &str) -> Result<(), IdentityError> {
+        let mut tx = self.pool.begin().await?;
+        let lettered = self.redeem(&mut tx, Letter::Verification, token).await?;
+        self.mark_verified(&mut tx, &lettered).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Sends a letter for a new password, if the address has an account. The answer and its time are
+    /// the same if it has none.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`].
+    pub async fn request_password_reset(&self, email: &str) -> Result<(), IdentityError> {
+        let Ok(email) = values::email("email", email) else { return Ok(()) };
+        let account = self.credentials(&email).await?.map(|(account, _)| account);
+        let mut tx = self.pool.begin().await?;
+        let is_sent = self.send_letter(&mut tx, Letter::PasswordReset, account, &email).await?;
+        if is_sent {
+            let at = self.bus.now();
+            let requested = Event::PasswordResetRequested { at };
+            outbox::tell(&mut tx, &self.bus, account, &requested).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Sets a new password by the token of a letter, which shows the address too. All sessions end,
+    /// and a lock is lifted.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidLetter`]; [`IdentityError::Invalid`] for a weak password, which leaves
+    /// the token good.
+    pub async fn reset_password(
+        &self,
+        token: &str,
+        new: SecretString,
+    ) -> Result<(), IdentityError> {
+        password::check_rules(&new)?;
+        // Hashing costs, and is not for strangers.
+        let known: Option<i32> =
+            sqlx::query_scalar("select 1 from identity.letter_token where token_hash = $1")
+                .bind(token_hash(token))
+                .fetch_optional(&self.pool)
+                .await?;
+        known.ok_or(IdentityError::InvalidLetter)?;
+        let hash = password::hash(new).await?;
+        let mut tx = self.pool.begin().await?;
+        let lettered = self.redeem(&mut tx, Letter::PasswordReset, token).await?;
+        let account = lettered.account;
+        self.set_password(&mut tx, account, &hash).await?;
+        self.mark_verified(&mut tx, &lettered).await?;
+        self.end_all(&mut tx, account, None, RevocationReason::PasswordReset).await?;
+        let key = lockout::key(&self.bus, &lettered.email);
+        lockout::lift(&mut tx, &self.bus, &key, account).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Sets a new password for who knows the old one. The other sessions end.
+    ///
+    /// # Errors
+    /// [`IdentityError::BadCredentials`] and [`IdentityError::Locked`] as in signing in;
+    /// [`IdentityError::Invalid`] for a weak password.
+    pub async fn change_password(
+        &self,
+        account: AccountId,
+        present: Option<Uuid>,
+        old: SecretString,
+        new: SecretString,
+    ) -> Result<(), IdentityError> {
+        password::check_rules(&new)?;
+        let login = self.login(account).await?;
+        if self.prove(&login.email, old).await? != account {
+            return Err(IdentityError::BadCredentials);
+        }
+        let hash = password::hash(new).await?;
+        let mut tx = self.pool.begin().await?;
+        self.set_password(&mut tx, account, &hash).await?;
+        self.end_all(&mut tx, account, present, RevocationReason::PasswordChanged).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn set_password(
+        &self,
+        tx: &mut PgConnection,
+        account: AccountId,
+        hash: &str,
+    ) -> Result<(), IdentityError> {
+        sqlx::query("update identity.account set password_hash = $2 where account_id = $1")
+            .bind(account.0)
+            .bind(hash)
+            .execute(&mut *tx)
+            .await?;
+        // Letters that were sent before are worth nothing any more.
+        sqlx::query("delete from identity.letter_token where account_id = $1 and letter = $2")
+            .bind(account.0)
+            .bind(Letter::PasswordReset.as_str())
+            .execute(&mut *tx)
+            .await?;
+        let changed = Event::PasswordChanged { at: self.bus.now() };
+        outbox::tell(tx, &self.bus, Some(account), &changed).await
+    }
+
+    async fn mark_verified(
+        &self,
+        tx: &mut PgConnection,
+        lettered: &Lettered,
+    ) -> Result<(), IdentityError> {
+        if lettered.is_verified {
+            return Ok(());
+        }
+        self.verified(tx, lettered.account).await
+    }
+
+    /// Notes that the holder of an account has shown that its address is theirs.
+    pub(crate) async fn verified(
+        &self,
+        tx: &mut PgConnection,
+        account: AccountId,
+    ) -> Result<(), IdentityError> {
+        let at = self.bus.now();
+        let marked = sqlx::query(
+            "update identity.account set verified_at = $2
+              where account_id = $1 and verified_at is null",
+        )
+        .bind(account.0)
+        .bind(at)
+        .execute(&mut *tx)
+        .await?;
+        match marked.rows_affected() {
+            0 => Ok(()),
+            _ => outbox::tell(tx, &self.bus, Some(account), &Event::EmailVerified { at }).await,
+        }
+    }
+
+    /// Orders a letter with a token of its own; `false` if one was ordered just now. For an address
+    /// without an account the same is done, but for the letter.
+    pub(crate) async fn send_letter(
+        &self,
+        tx: &mut PgConnection,
+        letter: Letter,
+        account: Option<AccountId>,
+        email: &str,
+    ) -> Result<bool, IdentityError> {
+        let now = self.bus.now();
+        let kind = letter.as_str();
+        let key = self.bus.derived_secret(kind, email.as_bytes());
+        let is_due: Option<bool> = sqlx::query_scalar(
+            "insert into identity.letter_pause (email_key, until) values ($1, $2)
+             on conflict (email_key) do update set until = excluded.until
+               where identity.letter_pause.until <= $3
+             returning true",
+        )
+        .bind(key.as_slice())
+        .bind(now + LETTER_PAUSE)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if is_due.is_none() {
+            return Ok(false);
+        }
+        let (mail_id, life) = (mail::letter_id(&self.bus), life(letter));
+        let token = mail::token(&self.bus, letter, mail_id);
+        sqlx::query(
+            "insert into identity.letter_token (token_hash, letter, account_id, expires_at)
+             select $1, $2, $3, $4 where $3 is not null",
+        )
+        .bind(token_hash(token.expose_secret()))
+        .bind(kind)
+        .bind(account.map(|account| account.0))
+        .bind(now + life)
+        .execute(&mut *tx)
+        .await?;
+        if account.is_some() {
+            mail::order(tx, &self.bus, letter, mail_id, email).await?;
+        }
+        Ok(true)
+    }
+
+    /// Takes the token of a letter, which is good once.
+    async fn redeem(
+        &self,
+        tx: &mut PgConnection,
+        letter: Letter,
+        token: &str,
+    ) -> Result<Lettered, IdentityError> {
+        let row = sqlx::query(
+            "delete from identity.letter_token t using identity.account a
+              where t.token_hash = $1 and t.letter = $2 and a.account_id = t.account_id
+             returning t.expires_at, a.account_id, a.email, a.verified_at is not null as is_verified",
+        )
+        .bind(token_hash(token))
+        .bind(letter.as_str())
+        .fetch_optional(tx)
+        .await?
+        .ok_or(IdentityError::InvalidLetter)?;
+        let expires_at: DateTime<Utc> = row.try_get("expires_at")?;
+        if self.bus.now() >= expires_at {
+            return Err(IdentityError::InvalidLetter);
+        }
+        Ok(Lettered {
+            account: AccountId(row.try_get("account_id")?),
+            email: row.try_get("email")?,
+            is_verified: row.try_get("is_verified")?,
+        })
+    }
+}
+
+/// Forgets tokens and pauses that are over.
+pub(crate) async fn forget(tx: &mut PgConnection, now: DateTime<Utc>) -> Result<(), IdentityError> {
+    for over in [
+        "delete from identity.letter_token where expires_at <= $1",
+        "delete from identity.letter_pause where until <= $1",
+    ] {
+        sqlx::query(over).bind(now).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+fn life(letter: Letter) -> TimeDelta {
+    match letter {
+        Letter::Verification => VERIFICATION_LIFE,
+        Letter::PasswordReset | Letter::Invitation => RESET_LIFE,
+    }
+}

@@ -1,0 +1,427 @@
+//! Sessions of people with a login: opened when they come in, prolonged by a refresh token that is
+//! good for one use, ended by them or when a token comes a second time.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use commands::new_id;
+use domain::account::{Event, RevocationReason, SignInMethod};
+use domain::caller::{Actor, Caller};
+use domain::ids::{AccountId, CompanyId, MemberId};
+use domain::member::Member;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::invitations::token_hash;
+use crate::{Identity, IdentityError, RefreshToken, Session, outbox, tokens};
+
+/// Life of a refresh token (C01).
+const REFRESH_LIFE: TimeDelta = TimeDelta::days(7);
+/// A used token answers its successor again for so long, as long as that one is unused: to a client
+/// whose answer was lost, and to two pages that ask at once.
+const LOST_ANSWER: TimeDelta = TimeDelta::seconds(10);
+/// Most characters that are kept of what a client calls itself.
+const MAX_DEVICE_CHARS: usize = 200;
+
+/// Where somebody wants to enter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// The company joined last; without one, the platform.
+    #[default]
+    Any,
+    /// This company.
+    Company(CompanyId),
+    /// No company: for who runs the platform.
+    Platform,
+}
+
+/// How somebody comes in.
+#[derive(Clone, Debug, Default)]
+pub struct Entrance {
+    /// Where to.
+    pub place: Place,
+    /// What the client calls itself, shown in the list of sessions.
+    pub device: Option<String>,
+}
+
+/// An open session, as its holder is shown it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Its id, which its access tokens name.
+    pub session_id: Uuid,
+    /// The company entered; `None` is the platform.
+    pub company: Option<CompanyId>,
+    /// What the client called itself.
+    pub device: Option<String>,
+    /// When it began, UTC.
+    pub created_at: DateTime<Utc>,
+    /// When it was last prolonged, UTC.
+    pub last_used_at: DateTime<Utc>,
+    /// When it ends unless it is prolonged, UTC.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A refresh token as its row has it.
+struct Presented {
+    session_id: Uuid,
+    account: AccountId,
+    company: Option<CompanyId>,
+    used_at: Option<DateTime<Utc>>,
+    expires_at: DateTime<Utc>,
+    has_ended: bool,
+    is_bound: bool,
+}
+
+impl Identity {
+    /// Opens a session for an account whose holder has proved who they are.
+    pub(crate) async fn open_session(
+        &self,
+        account: AccountId,
+        method: SignInMethod,
+        entrance: &Entrance,
+    ) -> Result<Session, IdentityError> {
+        let caller = self.holder(account, entrance.place).await?;
+        let (now, session_id) = (self.bus.now(), new_id(self.bus.clock()));
+        // A company's provider vouches for nobody elsewhere.
+        let is_bound = method == SignInMethod::SignOn;
+        let device = entrance.device.as_ref().map(|device| {
+            device.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>()
+        });
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("delete from identity.session where account_id = $1 and expires_at <= $2")
+            .bind(account.0)
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "insert into identity.session
+               (session_id, account_id, company_id, device, created_at, last_used_at, expires_at,
+                is_bound)
+             values ($1, $2, $3, $4, $5, $5, $6, $7)",
+        )
+        .bind(session_id)
+        .bind(account.0)
+        .bind((caller.company != CompanyId::NONE).then_some(caller.company.0))
+        .bind(device)
+        .bind(now)
+        .bind(now + REFRESH_LIFE)
+        .bind(is_bound)
+        .execute(&mut *tx)
+        .await?;
+        let refresh = self.refresh_token(&mut tx, session_id, session_id.as_bytes()).await?;
+        let signed_in = Event::SignedIn { session_id, method, at: now };
+        outbox::tell(&mut tx, &self.bus, Some(account), &signed_in).await?;
+        tx.commit().await?;
+        Ok(Session {
+            refresh_token: Some(refresh),
+            ..self.person_session(account, session_id, caller, is_bound)?
+        })
+    }
+
+    /// Prolongs a session: a new access token, and the refresh token that follows this one.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidToken`], [`IdentityError::ExpiredToken`]; [`IdentityError::Revoked`]
+    /// for a session that was ended, which this one is if the token was used before.
+    pub async fn refresh(
+        &self,
+        token: &str,
+        company: Option<CompanyId>,
+    ) -> Result<Session, IdentityError> {
+        let (now, hash) = (self.bus.now(), token_hash(token));
+        // Who the holder is now is asked for before anything is locked.
+        let seen = {
+            let mut connection = self.pool.acquire().await?;
+            presented(&mut connection, &hash).await?.ok_or(IdentityError::InvalidToken)?
+        };
+        if seen.is_bound && company.is_some_and(|company| Some(company) != seen.company) {
+            return Err(IdentityError::NoMember);
+        }
+        let place = match company.or(seen.company) {
+            Some(company) => Place::Company(company),
+            None => Place::Platform,
+        };
+        let holder = self.holder(seen.account, place).await;
+        let mut tx = self.pool.begin().await?;
+        let presented = presented(&mut tx, &hash).await?.ok_or(IdentityError::InvalidToken)?;
+        let Presented { session_id, account, used_at, is_bound, .. } = presented;
+        if presented.has_ended {
+            return Err(IdentityError::Revoked);
+        }
+        if let Some(used_at) = used_at {
+            let is_repeat = now - used_at < LOST_ANSWER
+                && is_unused(&mut tx, &token_hash(self.successor(&hash).expose_secret())).await?;
+            if !is_repeat {
+                let reason = RevocationReason::TokenReused;
+                self.end(&mut tx, account, &[session_id], reason).await?;
+                tx.commit().await?;
+                tracing::warn!(session.id = %session_id, "a refresh token came a second time");
+                return Err(IdentityError::Revoked);
+            }
+        }
+        if now >= presented.expires_at {
+            return Err(IdentityError::ExpiredToken);
+        }
+        let caller = match holder {
+            // Another company was asked for, which is none of the person's.
+            Err(IdentityError::BadCredentials) if company.is_some() => {
+                return Err(IdentityError::NoMember);
+            }
+            Err(IdentityError::BadCredentials) => return Err(IdentityError::Revoked),
+            other => other?,
+        };
+        sqlx::query(
+            "update identity.refresh_token set used_at = coalesce(used_at, $2) where token_hash = $1",
+        )
+        .bind(&hash)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "update identity.session set company_id = $2, last_used_at = $3, expires_at = $4
+              where session_id = $1",
+        )
+        .bind(session_id)
+        .bind((caller.company != CompanyId::NONE).then_some(caller.company.0))
+        .bind(now)
+        .bind(now + REFRESH_LIFE)
+        .execute(&mut *tx)
+        .await?;
+        let refresh = self.refresh_token(&mut tx, session_id, &hash).await?;
+        tx.commit().await?;
+        Ok(Session {
+            refresh_token: Some(refresh),
+            ..self.person_session(account, session_id, caller, is_bound)?
+        })
+    }
+
+    /// The session that a refresh token belongs to, with its account.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`].
+    pub async fn session_behind(
+        &self,
+        token: &str,
+    ) -> Result<Option<(AccountId, Uuid)>, IdentityError> {
+        let mut connection = self.pool.acquire().await?;
+        let presented = presented(&mut connection, &token_hash(token)).await?;
+        Ok(presented.map(|presented| (presented.account, presented.session_id)))
+    }
+
+    /// The open sessions of an account, newest first.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`].
+    pub async fn sessions(&self, account: AccountId) -> Result<Vec<OpenSession>, IdentityError> {
+        let rows = sqlx::query(
+            "select session_id, company_id, device, created_at, last_used_at, expires_at
+               from identity.session
+              where account_id = $1 and ended_at is null and expires_at > $2
+              order by session_id desc limit 100",
+        )
+        .bind(account.0)
+        .bind(self.bus.now())
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &sqlx::postgres::PgRow| -> sqlx::Result<OpenSession> {
+            Ok(OpenSession {
+                session_id: row.try_get("session_id")?,
+                company: row.try_get::<Option<Uuid>, _>("company_id")?.map(CompanyId),
+                device: row.try_get("device")?,
+                created_at: row.try_get("created_at")?,
+                last_used_at: row.try_get("last_used_at")?,
+                expires_at: row.try_get("expires_at")?,
+            })
+        };
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// Ends one session of an account. Its access tokens are refused within a second everywhere. A
+    /// session that has ended already is fine.
+    ///
+    /// # Errors
+    /// [`IdentityError::NoSession`] where the account has none of this id.
+    pub async fn sign_out(
+        &self,
+        account: AccountId,
+        session_id: Uuid,
+    ) -> Result<(), IdentityError> {
+        let now = self.bus.now();
+        let mut tx = self.pool.begin().await?;
+        let ended_at: Option<DateTime<Utc>> = sqlx::query_scalar(
+            "select ended_at from identity.session
+              where session_id = $1 and account_id = $2 for update",
+        )
+        .bind(session_id)
+        .bind(account.0)
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(IdentityError::NoSession)?;
+        if ended_at.is_some() {
+            return Ok(());
+        }
+        mark_ended(&mut tx, &[session_id], now).await?;
+        let signed_out = Event::SignedOut { session_id, at: now };
+        outbox::tell(&mut tx, &self.bus, Some(account), &signed_out).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Ends all sessions of an account, but one if asked to, and answers how many there were.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`].
+    pub async fn sign_out_everywhere(
+        &self,
+        account: AccountId,
+        except: Option<Uuid>,
+    ) -> Result<u32, IdentityError> {
+        let mut tx = self.pool.begin().await?;
+        let reason = RevocationReason::SignedOutEverywhere;
+        let n_ended = self.end_all(&mut tx, account, except, reason).await?;
+        tx.commit().await?;
+        Ok(n_ended)
+    }
+
+    /// Ends all sessions of an account, but one if asked to, with what else the transaction does.
+    pub(crate) async fn end_all(
+        &self,
+        tx: &mut PgConnection,
+        account: AccountId,
+        except: Option<Uuid>,
+        reason: RevocationReason,
+    ) -> Result<u32, IdentityError> {
+        let open: Vec<Uuid> = sqlx::query_scalar(
+            "select session_id from identity.session
+              where account_id = $1 and ended_at is null and session_id is distinct from $2
+              for update",
+        )
+        .bind(account.0)
+        .bind(except)
+        .fetch_all(&mut *tx)
+        .await?;
+        self.end(tx, account, &open, reason).await
+    }
+
+    async fn end(
+        &self,
+        tx: &mut PgConnection,
+        account: AccountId,
+        sessions: &[Uuid],
+        reason: RevocationReason,
+    ) -> Result<u32, IdentityError> {
+        let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
+        if count > 0 {
+            let at = self.bus.now();
+            mark_ended(tx, sessions, at).await?;
+            let revoked = Event::SessionsRevoked { reason, count, at };
+            outbox::tell(tx, &self.bus, Some(account), &revoked).await?;
+        }
+        Ok(count)
+    }
+
+    /// Who an account is in that place at present.
+    ///
+    /// # Errors
+    /// [`IdentityError::BadCredentials`] when it is nobody there.
+    async fn holder(&self, account: AccountId, place: Place) -> Result<Caller, IdentityError> {
+        let memberships = sqlx::query(
+            "select company_id, member_id from identity.membership
+              where account_id = $1 order by by_provider, member_id desc",
+        )
+        .bind(account.0)
+        .fetch_all(&self.pool)
+        .await?;
+        for row in &memberships {
+            let company = CompanyId(row.try_get("company_id")?);
+            if place != Place::Any && place != Place::Company(company) {
+                continue;
+            }
+            let member_id = MemberId(row.try_get("member_id")?);
+            let member = self.bus.state::<Member>(company, member_id.0).await?;
+            if let Some(member) = member.filter(Member::is_active) {
+                let roles = member.role().into_iter().collect();
+                return Ok(Caller { company, actor: Actor::Member(member_id), roles });
+            }
+        }
+        let operator = match place {
+            Place::Any | Place::Platform => self.operator(account).await?,
+            Place::Company(_) => None,
+        };
+        operator.ok_or(IdentityError::BadCredentials)
+    }
+
+    /// Keeps the token that follows from `seed`, which is the hash of the one before or names the
+    /// session. A repeat finds it kept.
+    async fn refresh_token(
+        &self,
+        tx: &mut PgConnection,
+        session_id: Uuid,
+        seed: &[u8],
+    ) -> Result<RefreshToken, IdentityError> {
+        let (token, expires_at) = (self.successor(seed), self.bus.now() + REFRESH_LIFE);
+        sqlx::query(
+            "insert into identity.refresh_token (token_hash, session_id, expires_at)
+             values ($1, $2, $3) on conflict do nothing",
+        )
+        .bind(token_hash(token.expose_secret()))
+        .bind(session_id)
+        .bind(expires_at)
+        .execute(tx)
+        .await?;
+        Ok(RefreshToken { token, expires_at })
+    }
+
+    /// The token that follows: the same for whoever asks again, and nobody's guess without the
+    /// installation's secret.
+    fn successor(&self, seed: &[u8]) -> SecretString {
+        tokens::opaque(&self.bus, "refresh-token", seed)
+    }
+}
+
+/// The token of this hash and its session, both locked until the transaction ends.
+async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presented>, IdentityError> {
+    let row = sqlx::query(
+        "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound, t.used_at,
+                t.expires_at
+           from identity.refresh_token t join identity.session s using (session_id)
+          where t.token_hash = $1 for update",
+    )
+    .bind(hash)
+    .fetch_optional(tx)
+    .await?;
+    let read = |row: sqlx::postgres::PgRow| -> sqlx::Result<Presented> {
+        Ok(Presented {
+            session_id: row.try_get("session_id")?,
+            account: AccountId(row.try_get("account_id")?),
+            company: row.try_get::<Option<Uuid>, _>("company_id")?.map(CompanyId),
+            used_at: row.try_get("used_at")?,
+            expires_at: row.try_get("expires_at")?,
+            has_ended: row.try_get::<Option<DateTime<Utc>>, _>("ended_at")?.is_some(),
+            is_bound: row.try_get("is_bound")?,
+        })
+    };
+    Ok(row.map(read).transpose()?)
+}
+
+async fn is_unused(tx: &mut PgConnection, hash: &[u8]) -> Result<bool, IdentityError> {
+    let unused: Option<bool> = sqlx::query_scalar(
+        "select used_at is null from identity.refresh_token where token_hash = $1",
+    )
+    .bind(hash)
+    .fetch_optional(tx)
+    .await?;
+    Ok(unused == Some(true))
+}
+
+async fn mark_ended(
+    tx: &mut PgConnection,
+    sessions: &[Uuid],
+    at: DateTime<Utc>,
+) -> Result<(), IdentityError> {
+    sqlx::query("update identity.session set ended_at = $2 where session_id = any($1)")
+        .bind(sessions)
+        .bind(at)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
