@@ -17,6 +17,7 @@ mod client;
 mod door;
 #[path = "../it/orders.rs"]
 mod orders;
+#[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 #[path = "../it/process.rs"]
 mod process;
 #[path = "../it/servers.rs"]
