@@ -11,6 +11,7 @@ pub mod edge;
 pub mod embedded;
 pub mod events_export;
 pub mod faults;
+mod listen;
 pub mod operate;
 pub mod parts;
 mod projectors;

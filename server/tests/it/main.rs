@@ -32,6 +32,7 @@ mod rights;
 mod servers;
 mod session;
 mod socket;
+mod statements;
 mod stores;
 mod subscriptions;
 mod tampering;
