@@ -85,8 +85,13 @@ fn main() {
 
 async fn load(plan: &Plan) {
     let world = World::without_kafka().await;
-    let patience = [("COLLOQUY_HTTP__HEAD_SECONDS", "5"), ("COLLOQUY_HTTP__STALL_SECONDS", "3")];
-    let mut all = world.start_with("all", &patience);
+    let settings = [
+        ("COLLOQUY_HTTP__HEAD_SECONDS", "5"),
+        ("COLLOQUY_HTTP__STALL_SECONDS", "3"),
+        // As many as a process has by default.
+        ("COLLOQUY_DATABASE__MAX_CONNECTIONS", "20"),
+    ];
+    let mut all = world.start_with("all", &settings);
     let client = all.client().await;
     let company = Company::found(&world, &client, "lights").await;
     let job = company.open_job().await;
