@@ -145,7 +145,8 @@ pub async fn slow_readers_go_on(plan: &Plan, company: &Company, round: &Round) -
 fn last_cursor(taken: &[u8]) -> Option<(u64, String)> {
     let text = String::from_utf8_lossy(taken);
     let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
-    let last = events.filter_map(|event| serde_json::from_str::<Value>(event).ok()).last()?;
+    // The last one may be cut in the middle.
+    let last = events.rev().find_map(|event| serde_json::from_str::<Value>(event).ok())?;
     let event = &last["data"]["interviewEvents"];
     Some((event["version"].as_u64()?, event["cursor"].as_str()?.to_owned()))
 }
