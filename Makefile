@@ -1,7 +1,7 @@
 # Every verb of the project. Each installs the system packages it lacks (Debian; elsewhere it says which).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt schema contracts demo bench chaos
+.PHONY: help run test hostile load check fmt schema contracts demo bench chaos
 
 help: ## lists the verbs
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,6 +16,12 @@ test: ## all tests, beside a PostgreSQL and a Kafka broker started for them and 
 chaos: ## every fault of the list, long and with the proof that it happened; ROWS="A2 D6" plays only those
 	@deploy/install.sh chaos
 	@deploy/test-env.sh cargo test -p server --features eventstoredb --test chaos -- --whole $(ROWS)
+
+hostile: ## sends bad input of every kind to a started server, and prints what each is answered
+	@TEST_ENV_KAFKA=off deploy/test-env.sh cargo test -q -p server --features eventstoredb --test it bad_input -- --nocapture --test-threads 1
+
+load: ## measures the edge under load, into docs/benchmarks.md; SECONDS=300 is how long the steady stream lasts
+	@TEST_ENV_KAFKA=off deploy/bench-env.sh cargo test --release -p server --features eventstoredb --test load -- --whole --seconds $(or $(SECONDS),300)
 
 check: ## formatting, lints, and the domain alone, where a clock or randomness does not compile
 	@deploy/install.sh build

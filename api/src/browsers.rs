@@ -14,6 +14,8 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
 use tower::ServiceExt;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
@@ -84,7 +86,16 @@ pub fn guarded(routes: Router, origins: &[String]) -> Result<Router, OriginInval
     let judge = Router::new().fallback(async || StatusCode::OK).layer(foreign_posts.clone());
     let sockets = from_fn(move |request, next| as_a_post(judge.clone(), request, next));
     // The last is the outermost.
-    Ok(routes.layer(foreign_posts).layer(sockets).layer(cors).layer(map_response(told)))
+    let routes = routes.layer(foreign_posts).layer(sockets).layer(cors);
+    Ok(routes.layer(map_response(told)).layer(CompressionLayer::new().compress_when(pays_off())))
+}
+
+/// What gets smaller by being packed: no files of people, which are packed already or small, and no
+/// streams, whose events would wait for each other.
+fn pays_off() -> impl Predicate {
+    DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/pdf"))
+        .and(NotForContentType::const_new("application/vnd.openxmlformats"))
 }
 
 /// A page opens a WebSocket with a GET, and CORS does not ask before: it passes if a post would.

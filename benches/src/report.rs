@@ -33,7 +33,11 @@ impl Report {
     /// The file cannot be written.
     pub fn write(&self) -> anyhow::Result<()> {
         let path = Path::new(PATH);
-        std::fs::write(path, &self.0).context("docs/benchmarks.md cannot be written")?;
+        // The last section is `make load`'s and stays.
+        let was = std::fs::read_to_string(path).unwrap_or_default();
+        let of_load = was.find("\n## Load\n").map_or("", |at| &was[at..]);
+        std::fs::write(path, format!("{}{of_load}", self.0))
+            .context("docs/benchmarks.md cannot be written")?;
         println!("written to docs/benchmarks.md");
         Ok(())
     }

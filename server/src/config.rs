@@ -54,6 +54,13 @@ pub struct Http {
     /// Origins beside the own one whose pages may call the API, as a list or with commas.
     #[serde(deserialize_with = "listed")]
     pub cors_origins: Vec<String>,
+    /// How long the head of a request may take, and a kept connection may wait for its next one, in
+    /// seconds.
+    pub head_seconds: u64,
+    /// How long a client may take nothing of what is sent to it, in seconds.
+    pub stall_seconds: u64,
+    /// A JSON file of the only documents that are carried out; empty carries out any.
+    pub trusted_documents: String,
 }
 
 /// The log and the read models.
@@ -275,7 +282,13 @@ impl Default for Config {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), cors_origins: vec![] }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            cors_origins: vec![],
+            head_seconds: 30,
+            stall_seconds: 30,
+            trusted_documents: String::new(),
+        }
     }
 }
 

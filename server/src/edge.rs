@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use api::health::{Health, Probe};
+use api::transport::documents::Trusted;
 use api::{ApiState, transport};
 use eventlog::kafka::{self, KafkaSettings};
 use identity::Identity;
@@ -17,19 +19,23 @@ use tokio_util::task::TaskTracker;
 use crate::parts::{self, Parts};
 
 /// The API's routes.
+///
+/// # Errors
+/// When the list of trusted documents cannot be read.
 pub fn router(
     parts: &Parts,
     identity: Identity,
     metrics: PrometheusHandle,
     stop: &CancellationToken,
     tasks: &TaskTracker,
-) -> axum::Router {
+) -> anyhow::Result<axum::Router> {
+    let settings = transport::Settings { trusted: trusted(parts)?, ..Default::default() };
     let reads =
         Reads::new(parts.pool.clone(), parts.log(), parts.codec.clone(), Arc::clone(&parts.clock));
     let live = LiveTail::start(parts.log(), parts.codec.clone(), stop.clone());
     let tail = live.clone();
     tasks.spawn(async move { tail.stopped().await });
-    api::router(ApiState {
+    Ok(api::router(ApiState {
         bus: Arc::clone(&parts.bus),
         identity,
         reads,
@@ -41,9 +47,20 @@ pub fn router(
             metrics: Arc::new(move || metrics.render()),
             version: env!("CARGO_PKG_VERSION"),
         },
-        settings: transport::Settings::default(),
+        settings,
         tasks: tasks.clone(),
-    })
+    }))
+}
+
+/// The documents that the settings name; `None` is any.
+fn trusted(parts: &Parts) -> anyhow::Result<Option<Trusted>> {
+    let path = parts.config.http.trusted_documents.as_str();
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let read = || format!("http.trusted_documents: {path}");
+    let manifest = std::fs::read_to_string(path).with_context(read)?;
+    Trusted::parse(&manifest).map(Some).map_err(anyhow::Error::msg).with_context(read)
 }
 
 fn database(pool: PgPool) -> Probe {

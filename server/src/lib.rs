@@ -11,6 +11,7 @@ pub mod edge;
 pub mod embedded;
 pub mod events_export;
 pub mod faults;
+mod listen;
 pub mod logins;
 pub mod mail;
 pub mod operate;

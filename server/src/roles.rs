@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::listen::{self, Patience};
 use crate::parts::Parts;
 use crate::projectors::Projectors;
 use crate::{ai, consumers, edge, mail, published};
@@ -59,18 +60,15 @@ impl Roles {
             .await
             .with_context(|| format!("http.listen: {wanted} cannot be listened on"))?;
         let address = listener.local_addr()?;
-        let router = edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks)
+        let router = edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks)?
             .merge(published::serve::router(&self.parts.config.kafka)?);
         let router = browsers::guarded(router, &self.parts.config.http.cors_origins)
             .context("http.cors_origins")?;
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            let served =
-                axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-            if let Err(error) = served.await {
-                tracing::error!(%error, "the API ended");
-            }
-        });
+        let patience = Patience {
+            head: Duration::from_secs(self.parts.config.http.head_seconds),
+            stall: Duration::from_secs(self.parts.config.http.stall_seconds),
+        };
+        self.tasks.spawn(listen::serve(listener, router, patience, self.stop.clone()));
         Ok(address)
     }
 

@@ -133,6 +133,15 @@ codes! {
     SESSION_EXPIRED 401 Transport
         "The token ended while a stream was open."
         "Take a new token, connect again and continue after the last cursor received."
+    PERSISTED_QUERY_NOT_FOUND 400 Document
+        "The document is named by a hash that this server does not know, or no longer."
+        "Send the text with the same hash; clients of automatic persisted queries do so by themselves."
+    PERSISTED_QUERY_HASH_MISMATCH 400 Document
+        "The hash in extensions.persistedQuery is not the SHA-256 of the query."
+        "Hash the very text that is sent, in UTF-8, as 64 hex digits."
+    DOCUMENT_NOT_TRUSTED 403 Document
+        "The operator has listed the documents that are carried out, and this is none of them."
+        "Let the operator add the document to http.trusted_documents."
     GRAPHQL_PARSE_FAILED 400 Document
         "The document is not GraphQL."
         "Correct the syntax at the given place."

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod codes;
+pub mod documents;
 mod http;
 mod json;
 pub mod request;
@@ -30,7 +31,12 @@ use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::{answer::Answer, codes::Refusal, request::Params};
+use self::{
+    answer::Answer,
+    codes::Refusal,
+    documents::{Documents, Found, Trusted},
+    request::Params,
+};
 use crate::limits::{Limits, choose};
 
 /// Decides who is asking.
@@ -205,6 +211,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What a socket may do.
     pub socket: SocketSettings,
+    /// The only documents that are carried out, where it is not any.
+    pub trusted: Option<Trusted>,
 }
 
 impl Default for Settings {
@@ -216,6 +224,7 @@ impl Default for Settings {
             stream_keep_alive: Duration::from_secs(15),
             limits: Limits::default(),
             socket: SocketSettings::default(),
+            trusted: None,
         }
     }
 }
@@ -253,6 +262,7 @@ pub struct Transport<E, A> {
     executor: E,
     auth: A,
     settings: Arc<Settings>,
+    documents: Documents,
 }
 
 /// Serves `executor` at `path` over all transports: POST and GET, `graphql-transport-ws` for
@@ -262,7 +272,8 @@ where
     E: Executor,
     A: Authenticate,
 {
-    let transport = Transport { executor, auth, settings: Arc::new(settings) };
+    let documents = Documents::new(settings.trusted.clone());
+    let transport = Transport { executor, auth, settings: Arc::new(settings), documents };
     Router::new().route(path, any(http::handle::<E, A>)).with_state(transport)
 }
 
@@ -302,8 +313,12 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
         request_id: &RequestId,
     ) -> Result<Prepared, Refusal> {
         let limits = &self.settings.limits;
-        let Params { query, operation_name, variables, trace_parent } = params;
+        let Params { query, document_hash, operation_name, variables, trace_parent } = params;
+        let Found { text: query, remember } = self.documents.find(query, document_hash)?;
         let document = limits.parse(&query)?;
+        if let Some(hash) = remember {
+            self.documents.remember(hash, &query);
+        }
         let price = limits.price(&document, operation_name.as_deref(), &variables)?;
         if price.introspects && !admission.may_introspect {
             return Err(Refusal::new(

@@ -4,13 +4,16 @@ use async_graphql::{Value, Variables};
 use serde_json::{Map, Value as Json};
 
 use super::codes::{self, Refusal};
+use super::documents::DocumentHash;
 use super::{TraceParent, json};
 
 /// The members of a GraphQL request, well-formed and without NUL.
 #[derive(Clone, Debug)]
 pub struct Params {
-    /// The document.
-    pub query: String,
+    /// The document; absent if it is named by its hash only.
+    pub query: Option<String>,
+    /// The hash that names the document, or under which it is to be kept.
+    pub document_hash: Option<DocumentHash>,
     /// Which operation of the document is meant.
     pub operation_name: Option<String>,
     /// Values for the operation's variables.
@@ -69,9 +72,9 @@ impl Params {
     /// `MALFORMED_REQUEST`, `INVALID_TEXT`.
     pub fn from_members(mut members: Map<String, Json>) -> Result<Self, Refusal> {
         let query = match members.remove("query") {
-            Some(Json::String(query)) if !query.trim().is_empty() => query,
+            Some(Json::String(query)) if !query.trim().is_empty() => Some(query),
             Some(Json::String(_)) => return Err(malformed("the member query is empty")),
-            None | Some(Json::Null) => return Err(malformed("the member query is missing")),
+            None | Some(Json::Null) => None,
             Some(_) => return Err(malformed("the member query must be text")),
         };
         let operation_name = match members.remove("operationName") {
@@ -84,15 +87,21 @@ impl Params {
             Some(Json::Object(variables)) => variables,
             Some(_) => return Err(malformed("the member variables must be an object or null")),
         };
-        let trace_parent = match members.get("extensions") {
-            None | Some(Json::Null) => None,
-            Some(Json::Object(extensions)) => TraceParent::from_member(Some(extensions)),
+        let (trace_parent, document_hash) = match members.get("extensions") {
+            None | Some(Json::Null) => (None, None),
+            Some(Json::Object(extensions)) => (
+                TraceParent::from_member(Some(extensions)),
+                DocumentHash::from_extensions(extensions)?,
+            ),
             Some(_) => {
                 return Err(malformed("the member extensions must be an object or null"));
             }
         };
 
-        no_nul(&query, "query")?;
+        if query.is_none() && document_hash.is_none() {
+            return Err(malformed("the member query is missing"));
+        }
+        no_nul(query.as_deref().unwrap_or_default(), "query")?;
         no_nul(operation_name.as_deref().unwrap_or_default(), "operationName")?;
         let variables = Json::Object(variables);
         if let Some(path) = find_nul(&variables) {
@@ -101,7 +110,7 @@ impl Params {
         let variables = Value::from_json(variables)
             .map_err(|error| malformed(format!("the member variables cannot be read: {error}")))?;
         let variables = Variables::from_value(variables);
-        Ok(Self { query, operation_name, variables, trace_parent })
+        Ok(Self { query, document_hash, operation_name, variables, trace_parent })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The transports over a real server, with a small schema of their own.
 
 mod browsers;
+mod documents;
 mod limits;
 mod transport_http;
 mod transport_sse;

@@ -37,6 +37,8 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     // The edge. The server joins its routers and plays the demo through them.
     ("async-graphql", &["api"]),
     ("axum", &["api", "server"]),
+    ("hyper", &["server"]),
+    ("hyper-util", &["server"]),
     ("tower-http", &["api"]),
     ("tokio-tungstenite", &["server"]),
     ("reqwest", &["reactors", "server"]),

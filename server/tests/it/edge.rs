@@ -1,10 +1,16 @@
 //! The edge as browsers see it, on a running server.
 
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::job::Company;
 use crate::process::run;
-use crate::world::World;
+use crate::world::{DEADLINE, World};
 
 const OURS: &str = "https://app.example.com";
 
@@ -53,10 +59,7 @@ async fn the_settings_name_whose_pages_may_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_point_of_an_interviews_history_is_not_sent_again_to_who_has_it() {
-    let world = World::without_kafka().await;
-    let mut all = world.start("all");
-    let client = all.client().await;
-    let company = Company::found(&world, &client, "lights").await;
+    let (world, _all, client, company) = Company::lights().await;
     let job = company.open_job().await;
     let round = company.schedule(&job, "Wilma").await;
     world.until_projected().await;
@@ -82,4 +85,109 @@ async fn a_point_of_an_interviews_history_is_not_sent_again_to_who_has_it() {
         (answer.status().as_u16(), &answer.headers()["cache-control"]),
         (200, &"no-store".parse().expect("a value"))
     );
+}
+
+/// How long the server keeps a connection that sends this, a byte at a time or nothing more.
+async fn kept(address: &str, head: &str, trickle: Option<Duration>) -> (Duration, String) {
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let (mut reader, mut writer) = stream.into_split();
+    writer.write_all(head.as_bytes()).await.expect("sent");
+    let began_at = Instant::now();
+    let trickling = async {
+        let Some(pause) = trickle else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(pause).await;
+            if writer.write_all(b"a").await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    };
+    let mut answer = vec![];
+    tokio::select! {
+        () = trickling => {}
+        // A reset is an end, too.
+        _ = tokio::time::timeout(DEADLINE, reader.read_to_end(&mut answer)) => {}
+    }
+    (began_at.elapsed(), String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_slowly_or_takes_nothing_is_not_waited_for() {
+    let world = World::without_kafka().await;
+    let patience = [("COLLOQUY_HTTP__HEAD_SECONDS", "1"), ("COLLOQUY_HTTP__STALL_SECONDS", "1")];
+    let mut all = world.start_with("all", &patience);
+    let client = all.client().await;
+    let address = client.base().trim_start_matches("http://").to_owned();
+    let start = "POST /graphql HTTP/1.1\r\nhost: a\r\n";
+    let whole = "GET /health HTTP/1.1\r\nhost: a\r\n\r\n";
+    for (what, head, trickle) in [
+        ("nothing", "", None),
+        ("half a head", start, None),
+        ("a head a letter at a time", start, Some(Duration::from_millis(50))),
+        ("a request and then nothing", whole, None),
+    ] {
+        let (time, answer) = kept(&address, head, trickle).await;
+        assert!(time < Duration::from_secs(10), "{what}: {time:?}");
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), head == whole, "{what}: {answer}");
+    }
+
+    // A reader that takes nothing of a large answer is let go, and what it held with it.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a size");
+    let mut slow = socket.connect(address.parse().expect("an address")).await.expect("connected");
+    let many = "GET /asyncapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(200);
+    slow.write_all(many.as_bytes()).await.expect("sent");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut taken = vec![];
+    let ended = tokio::time::timeout(DEADLINE, slow.read_to_end(&mut taken)).await;
+    // By a reset or not: it is over.
+    let _ = ended.expect("the connection ends");
+    let n_answers = String::from_utf8_lossy(&taken).matches("HTTP/1.1 200").count();
+    assert!(n_answers < 200, "all {n_answers} answers were kept for who took none");
+    assert!(client.get("/health").await.is_some_and(|(status, _)| status == 200));
+    all.is_running();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_packed_for_who_can_unpack_them_and_streams_are_not() {
+    let world = World::without_kafka().await;
+    let mut all = world.start("all");
+    let client = all.client().await;
+    let http = reqwest::Client::new();
+    let get = |path: &str| {
+        http.get(format!("{}{path}", client.base())).header("accept-encoding", "gzip, br")
+    };
+    let packed = get("/asyncapi.json").send().await.expect("an answer");
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let mut vary = packed.headers().get_all("vary").iter();
+    assert!(vary.any(|names| names.to_str().is_ok_and(|names| names.contains("accept-encoding"))));
+    let mut text = String::new();
+    let bytes = packed.bytes().await.expect("a body");
+    GzDecoder::new(&bytes[..]).read_to_string(&mut text).expect("gzip");
+    assert_eq!(client.get("/asyncapi.json").await.map(|(_, plain)| plain), Some(text));
+    let stream = get("/graphql?query=%7B__typename%7D").header("accept", "text/event-stream");
+    let stream = stream.send().await.expect("an answer");
+    assert!(!stream.headers().contains_key("content-encoding"));
+    assert!(stream.text().await.expect("a body").contains("event: complete"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_name_the_documents_that_are_carried_out() {
+    let world = World::without_kafka().await;
+    let list = world.data.path().join("documents.json");
+    std::fs::write(&list, r#"{ "Viewer": "{ viewer { __typename } }" }"#).expect("a file");
+    let list = list.to_str().expect("a path");
+    let mut all = world.start_with("all", &[("COLLOQUY_HTTP__TRUSTED_DOCUMENTS", list)]);
+    let client = all.client().await;
+    let ask = async |document: &str| client.try_ask(document, &json!({})).await.expect("an answer");
+    assert!(ask("{ viewer { __typename } }").await.is_ok());
+    let refused = ask("{ __typename }").await.expect_err("it is not listed");
+    assert_eq!(refused.code, "DOCUMENT_NOT_TRUSTED");
+    assert_eq!(all.terminate().await.code(), Some(0));
+
+    std::fs::write(list, "{}}").expect("a file");
+    let mut command = world.command(&["serve"]);
+    command.env("COLLOQUY_HTTP__TRUSTED_DOCUMENTS", list);
+    let (code, said) = run(command).await;
+    assert!(!code.success() && said.contains("http.trusted_documents"), "{said}");
 }

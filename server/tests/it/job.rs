@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, text};
 use crate::orders::stream;
+use crate::process::Process;
 use crate::world::World;
 
 /// With which everybody signs in.
@@ -23,6 +24,15 @@ pub struct Company {
 }
 
 impl Company {
+    /// A server of its own with one company, and a stranger at it. The server goes first.
+    pub async fn lights() -> (World, Process, Client, Self) {
+        let world = World::without_kafka().await;
+        let mut all = world.start("all");
+        let client = all.client().await;
+        let company = Self::found(&world, &client, "lights").await;
+        (world, all, client, company)
+    }
+
     /// Registers a company of this name at the API of `client`, and lets its people join.
     pub async fn found(world: &World, client: &Client, name: &str) -> Self {
         let (email, password) = world.operator();

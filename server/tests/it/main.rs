@@ -35,6 +35,7 @@ mod servers;
 mod session;
 mod sign_on;
 mod socket;
+mod statements;
 mod stores;
 mod subscriptions;
 mod tampering;

@@ -6,7 +6,7 @@ use crate::client::text;
 use crate::job::Company;
 use crate::socket::{Item, Socket};
 use crate::subscriptions::EVENTS;
-use crate::world::{DEADLINE, World};
+use crate::world::DEADLINE;
 
 async fn opened(client: &crate::client::Client, document: &str, variables: Value) -> Socket {
     Socket::subscribe(client, document, variables).await.expect("a socket")
@@ -28,11 +28,7 @@ async fn end(mut socket: Socket) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn open_streams_end_by_themselves_when_the_right_to_them_does() {
-    let world = World::without_kafka().await;
-    world.migrate().await;
-    let mut all = world.start("all");
-    let client = all.client().await;
-    let company = Company::found(&world, &client, "lights").await;
+    let (world, _all, _, company) = Company::lights().await;
     let job = company.open_job().await;
     let round = company.schedule(&job, "Wilma").await;
     let other = company.schedule(&job, "Fred").await;
@@ -71,11 +67,7 @@ async fn open_streams_end_by_themselves_when_the_right_to_them_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_live_event_nests_is_shown_by_the_rights_of_its_time() {
-    let world = World::without_kafka().await;
-    world.migrate().await;
-    let mut all = world.start("all");
-    let client = all.client().await;
-    let company = Company::found(&world, &client, "lights").await;
+    let (_world, _all, _, company) = Company::lights().await;
     let job = company.open_job().await;
     let round = company.schedule(&job, "Wilma").await;
 
@@ -107,10 +99,7 @@ async fn until_told(socket: &mut Socket, status: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn candidates_are_told_that_insights_are_none_of_theirs_and_what_they_may_do() {
-    let world = World::without_kafka().await;
-    let mut all = world.start("all");
-    let client = all.client().await;
-    let company = Company::found(&world, &client, "lights").await;
+    let (world, _all, _, company) = Company::lights().await;
     let job = company.open_job().await;
     let round = company.schedule(&job, "Wilma").await;
     let id = json!({ "id": round.id });

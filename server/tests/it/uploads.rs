@@ -45,10 +45,7 @@ fn n_files(folder: &Path) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_upload_is_answered_alike_and_no_file_is_left_over() {
-    let world = World::without_kafka().await;
-    let mut all = world.start("all");
-    let client = all.client().await;
-    let company = Company::found(&world, &client, "lights").await;
+    let (world, _all, _, company) = Company::lights().await;
     let person = json!({ "fullName": "Mira Stone", "email": "mira@mail.example" });
     let made = company.hr.carry_out("createCandidate", person, "candidate { id }").await;
     let candidate = text(&made, "/candidate/id").to_owned();
@@ -81,10 +78,7 @@ async fn a_repeated_upload_is_answered_alike_and_no_file_is_left_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_file_is_is_told_by_its_bytes_whatever_it_is_called() {
-    let world = World::without_kafka().await;
-    let mut all = world.start("all");
-    let client = all.client().await;
-    let company = Company::found(&world, &client, "lights").await;
+    let (world, _all, _, company) = Company::lights().await;
     let person = json!({ "fullName": "Mira Stone", "email": "mira@mail.example" });
     let made = company.hr.carry_out("createCandidate", person, "candidate { id }").await;
     let candidate = text(&made, "/candidate/id").to_owned();
@@ -109,10 +103,7 @@ async fn what_a_file_is_is_told_by_its_bytes_whatever_it_is_called() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_carries_the_trace_of_its_request_into_the_log() {
-    let world = World::without_kafka().await;
-    let mut all = world.start("all");
-    let client = all.client().await;
-    let company = Company::found(&world, &client, "lights").await;
+    let (world, _all, _, company) = Company::lights().await;
     let id = Uuid::new_v4();
     let input = json!({ "commandId": id, "title": "One", "description": "Text." });
     let document = crate::client::document("createJob", "");
