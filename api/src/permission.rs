@@ -159,7 +159,7 @@ mod tests {
             }
         }
         let both = member(vec![Role::HiringManager, Role::Employee]);
-        assert_eq!(found(&both, Right::SignVerdict), [Reach::OwnJobs, Reach::Assigned]);
+        assert_eq!(found(&both, Right::SignVerdict), [Reach::Assigned, Reach::OwnJobs]);
         assert_eq!(found(&member(vec![Role::Hr]), Right::SignVerdict), [Reach::All]);
     }
 
