@@ -122,7 +122,7 @@ async fn documents_that_cost_more_than_they_look_are_refused_before_they_run() {
         (
             "3,000 variables",
             format!("query({}) {{ __typename }}", many(3_000, |i| format!("$a{i}:Int "))),
-            &["DOCUMENT_TOO_LARGE"],
+            &["GRAPHQL_VALIDATION_FAILED"],
         ),
         (
             "600 fields",
@@ -138,7 +138,7 @@ async fn documents_that_cost_more_than_they_look_are_refused_before_they_run() {
         ),
         (
             "a page of a million",
-            "{ jobs(first: 1000000) { totalCount } }".to_owned(),
+            "{ jobs(first: 1000000) { nodes { id } } }".to_owned(),
             &["DOCUMENT_TOO_COSTLY"],
         ),
         (
@@ -154,16 +154,14 @@ async fn documents_that_cost_more_than_they_look_are_refused_before_they_run() {
         (
             "a number of 50,000 digits",
             format!("{{ jobs(first: {}) {{ totalCount }} }}", "9".repeat(50_000)),
-            &["BAD_USER_INPUT"],
+            &["GRAPHQL_PARSE_FAILED"],
         ),
         ("a definition of a type", "type A { b: Int }".to_owned(), &["GRAPHQL_PARSE_FAILED"]),
     ];
     let mut others = vec![];
     for who in [&stage.ours.hr, &stage.ours.hr.stranger()] {
         for (what, document, codes) in &cases {
-            let began_at = std::time::Instant::now();
             let answer = stage.timed(who, document).await;
-            println!("{:?} {what} {:?}", began_at.elapsed(), answer.as_ref().map_err(|r| &r.code));
             if !answer.as_ref().is_err_and(|r| codes.contains(&r.code.as_str())) {
                 others.push(format!("{what}: {answer:?}"));
                 continue;
