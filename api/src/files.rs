@@ -222,7 +222,7 @@ async fn store(
     if let Some(hash) = hash
         && !matches!(done, Err(CommandError::OutcomeUnknown))
     {
-        drop_unless_recorded(state, caller, resume, &hash).await;
+        drop_unless_recorded(state, caller, resume, &hash, done.is_ok()).await;
     }
     let receipt = done?;
     Ok(json!({
@@ -237,11 +237,19 @@ async fn store(
 }
 
 /// Takes away the sealed file of an upload that was refused, or that another one of the same command
-/// was faster than.
-async fn drop_unless_recorded(state: &ApiState, caller: &Caller, resume: ResumeId, hash: &str) {
+/// was faster than. Once the command was carried out, a read that does not know of it yet says nothing
+/// about whose file it names.
+async fn drop_unless_recorded(
+    state: &ApiState,
+    caller: &Caller,
+    resume: ResumeId,
+    hash: &str,
+    is_carried_out: bool,
+) {
     let dropped = async {
         let known = state.bus.state::<Resume>(caller.company, resume.0).await?;
-        if known.as_ref().and_then(Resume::file_hash) != Some(hash) {
+        let named = known.as_ref().and_then(Resume::file_hash);
+        if is_left_over(known.is_some(), named, hash, is_carried_out) {
             state.files.remove(caller.company, hash).await?;
         }
         Ok::<(), ApiError>(())
@@ -249,6 +257,11 @@ async fn drop_unless_recorded(state: &ApiState, caller: &Caller, resume: ResumeI
     if let Err(error) = dropped.await {
         tracing::warn!(error.code = error.code(), "a sealed file that nobody names may be left");
     }
+}
+
+/// Whether nobody names a sealed file, by whether its résumé is known and which file that names.
+fn is_left_over(is_known: bool, named: Option<&str>, hash: &str, is_carried_out: bool) -> bool {
+    named != Some(hash) && (is_known || !is_carried_out)
 }
 
 fn described(mut response: Response, row: &resumes::Row, tag: &str) -> Response {
@@ -304,6 +317,21 @@ fn finish(mut response: Response, request_id: &RequestId) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_whose_upload_was_carried_out_is_kept_until_another_is_known_to_be_named() {
+        for (is_known, named, is_carried_out, is_gone) in [
+            (false, None, true, false),
+            (false, None, false, true),
+            (true, Some("ours"), true, false),
+            (true, Some("ours"), false, false),
+            (true, Some("theirs"), true, true),
+            (true, None, true, true),
+        ] {
+            let gone = is_left_over(is_known, named, "ours", is_carried_out);
+            assert_eq!(gone, is_gone, "{is_known} {named:?} {is_carried_out}");
+        }
+    }
 
     #[test]
     fn a_file_name_cannot_break_out_of_its_header() {

@@ -158,7 +158,7 @@ impl Projector for AiCalls {
 }
 
 /// Which calls a list shows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Only about this interview or résumé.
     pub about_id: Option<Uuid>,
@@ -204,7 +204,8 @@ pub async fn list(
     request: &PageRequest,
 ) -> Result<Page<Row>, QueryError> {
     let restrict = |sql: &mut Sql| filter.restrict(sql, view);
-    page::page(reads, &LIST, view.company, request, restrict).await
+    let request = request.clone().filtered(filter);
+    page::page(reads, &LIST, view.company, &request, restrict).await
 }
 
 /// How many calls [`list`] has.

@@ -124,7 +124,7 @@ impl Projector for Applications {
 }
 
 /// Which applications a list shows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Only those that stand so, if any is given.
     pub statuses: Vec<Status>,
@@ -171,7 +171,8 @@ pub async fn list(
     request: &PageRequest,
 ) -> Result<Page<Row>, QueryError> {
     let restrict = |sql: &mut Sql| filter.restrict(sql, view);
-    page::page(reads, &LIST, view.company, request, restrict).await
+    let request = request.clone().filtered(filter);
+    page::page(reads, &LIST, view.company, &request, restrict).await
 }
 
 /// How many applications [`list`] has.

@@ -390,7 +390,7 @@ impl Projector for Interviews {
 }
 
 /// Which interviews a list shows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Only those that stand so, if any is given.
     pub statuses: Vec<Status>,
@@ -457,7 +457,8 @@ pub async fn list(
     request: &PageRequest,
 ) -> Result<Page<Row>, QueryError> {
     let restrict = |sql: &mut Sql| filter.restrict(sql, view);
-    page::page(reads, &LIST, view.company, request, restrict).await
+    let request = request.clone().filtered(filter);
+    page::page(reads, &LIST, view.company, &request, restrict).await
 }
 
 /// How many interviews [`list`] has.

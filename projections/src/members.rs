@@ -128,7 +128,7 @@ impl Projector for Members {
 }
 
 /// Which members a list shows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Only with these roles, if any is given.
     pub roles: Vec<Role>,
@@ -171,7 +171,8 @@ pub async fn list(
     request: &PageRequest,
 ) -> Result<Page<Row>, QueryError> {
     let restrict = |sql: &mut Sql| filter.restrict(sql, view);
-    page::page(reads, &LIST, view.company, request, restrict).await
+    let request = request.clone().filtered(filter);
+    page::page(reads, &LIST, view.company, &request, restrict).await
 }
 
 /// How many members [`list`] has.

@@ -1,7 +1,8 @@
-//! Pages by keyset: cursors are opaque, bound to their list, its order and company, and hold nothing
-//! personal.
+//! Pages by keyset: cursors are opaque, bound to their list, its order, filter and company, and hold
+//! nothing personal.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::hash::Hash;
 
 use base64::Engine as _;
@@ -24,7 +25,7 @@ pub const MAX_SIZE: u16 = 100;
 /// A page that cannot be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// The cursor was damaged, or is of another list, order or company.
+    /// The cursor was damaged, or is of another list, order, filter or company.
     #[error("the cursor is not one of this list")]
     CursorInvalid,
     /// `first` or `last` is out of range.
@@ -71,12 +72,13 @@ pub struct PageRequest {
     before: Option<String>,
     order: Option<Order>,
     of: Option<Uuid>,
+    filter: Option<[u8; 8]>,
 }
 
 impl Default for PageRequest {
     fn default() -> Self {
-        let (after, before, order, of) = (None, None, None, None);
-        Self { size: DEFAULT_SIZE, end: End::First, after, before, order, of }
+        let (after, before, order, of, filter) = (None, None, None, None, None);
+        Self { size: DEFAULT_SIZE, end: End::First, after, before, order, of, filter }
     }
 }
 
@@ -106,6 +108,15 @@ impl PageRequest {
     #[must_use]
     pub(crate) fn within(self, of: Uuid) -> Self {
         Self { of: Some(of), ..self }
+    }
+
+    /// The same page of what a filter leaves of the list: its cursors are good for no other filter. That
+    /// of nothing is as none.
+    #[must_use]
+    pub(crate) fn filtered<F: Debug + Default + PartialEq>(self, filter: &F) -> Self {
+        let is_none = *filter == F::default();
+        let filter = (!is_none).then(|| checksum(&[format!("{filter:?}").as_bytes()]));
+        Self { filter, ..self }
     }
 
     /// The same page of the list in another order than its usual one.
@@ -174,6 +185,8 @@ pub(crate) struct Bound {
     pub(crate) order: Order,
     /// What the items belong to, where the list is one of such.
     pub(crate) of: Option<Uuid>,
+    /// Which items of the list are shown, see [`PageRequest::filtered`].
+    pub(crate) filter: Option<[u8; 8]>,
 }
 
 const CURSOR_VERSION: u8 = 1;
@@ -194,6 +207,7 @@ impl List {
             place.id.as_bytes(),
         ];
         parts.extend(bound.of.as_ref().map(|of| &of.as_bytes()[..]));
+        parts.extend(bound.filter.as_ref().map(|filter| &filter[..]));
         checksum(&parts)
     }
 
@@ -275,7 +289,7 @@ pub(crate) async fn page<R: DeserializeOwned + Send + Unpin + 'static>(
     restrict: impl Fn(&mut Sql),
 ) -> Result<Page<R>, QueryError> {
     let order = request.order.unwrap_or(list.order);
-    let bound = Bound { company, order, of: request.of };
+    let bound = Bound { company, order, of: request.of, filter: request.filter };
     let place = |cursor: &Option<String>| {
         cursor.as_deref().map(|cursor| list.place(bound, cursor)).transpose()
     };

@@ -345,7 +345,7 @@ pub fn sequence(
 }
 
 fn bound(company: CompanyId, InterviewId(of): InterviewId) -> Bound {
-    Bound { company, order: LIST.order, of: Some(of) }
+    Bound { company, order: LIST.order, of: Some(of), filter: None }
 }
 
 /// How many turns an interview has, if the view shows it.

@@ -323,7 +323,7 @@ impl Projector for Verdicts {
 }
 
 /// Which verdicts a list shows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Only those that stand so, if any is given.
     pub statuses: Vec<Status>,
@@ -376,7 +376,8 @@ pub async fn list(
     request: &PageRequest,
 ) -> Result<Page<Row>, QueryError> {
     let restrict = |sql: &mut Sql| filter.restrict(sql, view);
-    page::page(reads, &LIST, view.company, request, restrict).await
+    let request = request.clone().filtered(filter);
+    page::page(reads, &LIST, view.company, &request, restrict).await
 }
 
 /// How many verdicts [`list`] has.

@@ -125,6 +125,39 @@ async fn a_cursor_that_is_not_of_the_list_is_refused() {
 }
 
 #[tokio::test]
+async fn a_cursor_of_another_filter_is_refused() {
+    let database = Database::create().await;
+    let world = many_candidates(&database).await;
+    let (reads, view) = (&database.reads, world.all());
+    let of = |text: Option<&str>, assigned_to| candidates::Filter {
+        text: text.map(str::to_owned),
+        assigned_to,
+        ..candidates::Filter::default()
+    };
+    let cursor = async |filter: &candidates::Filter| {
+        let page = candidates::list(reads, &view, filter, &first(1, None)).await.expect("a page");
+        page.edges.first().expect("a candidate").cursor.clone()
+    };
+    let filters = [of(None, None), of(Some("e"), None), of(Some("E"), None)];
+    for given in &filters {
+        let cursor = cursor(given).await;
+        for used in &filters {
+            let request = first(1, Some(cursor.clone()));
+            let answer = candidates::list(reads, &view, used, &request).await.map(|_| ());
+            match given == used {
+                true => assert_eq!(answer, Ok(())),
+                false => assert_eq!(answer.map_err(|error| error.code()), Err("CURSOR_INVALID")),
+            }
+        }
+    }
+    let cursor = cursor(&filters[0]).await;
+    let member = domain::ids::MemberId(uuid::Uuid::new_v4());
+    let request = first(1, Some(cursor));
+    let answer = candidates::list(reads, &view, &of(None, Some(member)), &request).await;
+    assert_eq!(answer.map(|_| ()).map_err(|error| error.code()), Err("CURSOR_INVALID"));
+}
+
+#[tokio::test]
 async fn a_cursor_of_another_interviews_turns_is_refused() {
     let database = Database::create().await;
     let world = many_candidates(&database).await;

@@ -107,11 +107,23 @@ impl Process {
         assert!(ended.is_none(), "{} ended: {ended:?}\n{}", self.role, self.said());
     }
 
-    /// The most memory that it has had at once, in bytes.
+    /// The most memory that it has had at once, in bytes, since [`Process::forget_peak`].
     pub fn peak_bytes(&self) -> u64 {
+        self.n_bytes("VmHWM:")
+    }
+
+    /// Lets the peak begin at the memory that it has now, in bytes, which is answered.
+    pub fn forget_peak(&self) -> u64 {
+        // See proc_pid_clear_refs(5).
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(path, "5").expect("a process of ours");
+        self.n_bytes("VmRSS:")
+    }
+
+    fn n_bytes(&self, name: &str) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).expect("a running process");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = status.lines().find_map(|line| line.strip_prefix(name));
         let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
         kilobytes.and_then(|n| n.parse::<u64>().ok()).expect("a number") * 1024
     }

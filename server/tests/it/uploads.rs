@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::client::{Client, text};
 use crate::job::Company;
-use crate::world::World;
+use crate::world::{World, until};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -74,6 +74,46 @@ async fn a_repeated_upload_is_answered_alike_and_no_file_is_left_over() {
     assert_eq!((status, text(&refused, "/errors/0/extensions/code")), (404, "CAND_001"));
     assert_eq!(n_files(&files), 11);
     assert_eq!(trace_of(&world, id).await, TRACE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_copy_of_a_forgotten_persons_file_is_not_called_good() {
+    let (world, _all, _, company) = Company::lights().await;
+    let person = json!({ "fullName": "Mira Stone", "email": "mira@mail.example" });
+    let made = company.hr.carry_out("createCandidate", person, "candidate { id }").await;
+    let candidate = text(&made, "/candidate/id").to_owned();
+    let kind = ("cv.txt", "text/plain");
+    let (_, taken) =
+        upload(&company.hr, Uuid::new_v4(), &candidate, kind, b"Keeper of lights").await;
+    world.until_projected().await;
+    let path = format!("{}/files/resumes/{}", company.hr.base(), text(&taken, "/resumeId"));
+    let get = async |tag: Option<&str>| {
+        let request = reqwest::Client::new().get(&path).bearer_auth(company.hr.token());
+        let request = tag.into_iter().fold(request, |r, tag| r.header("if-none-match", tag));
+        request.send().await.expect("an answer")
+    };
+    let first = get(None).await;
+    assert_eq!(first.status(), 200);
+    let tag = first.headers()["etag"].to_str().expect("text").to_owned();
+    assert_eq!(get(Some(&tag)).await.status(), 304);
+
+    let found = company.hr.query("{ company { id } }", json!({})).await;
+    let bare = |id: &str| id.rsplit('_').next().and_then(|id| id.parse::<Uuid>().ok());
+    sqlx::query("select vault.forget($1, 'candidate', $2, $3)")
+        .bind(bare(text(&found, "/company/id")))
+        .bind(bare(&candidate))
+        .bind(Uuid::new_v4())
+        .execute(&world.pool)
+        .await
+        .expect("the key is destroyed");
+    let erased = until("the key is forgotten", async || {
+        let answer = get(Some(&tag)).await;
+        (answer.status() != 304).then_some(answer)
+    })
+    .await;
+    assert_eq!(erased.status(), 410);
+    let erased: Value = erased.json().await.expect("JSON");
+    assert_eq!(text(&erased, "/errors/0/extensions/code"), "SUBJECT_ERASED");
 }
 
 #[tokio::test(flavor = "multi_thread")]

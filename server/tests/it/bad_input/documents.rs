@@ -36,12 +36,12 @@ async fn documents_that_cost_more_than_they_look_are_refused_before_they_run() {
         (
             "10,000 aliases",
             format!("{{ {} }}", many(10_000, |i| format!("a{i}:__typename "))),
-            &["DOCUMENT_TOO_LARGE", "DOCUMENT_TOO_MANY_ALIASES"],
+            &["DOCUMENT_TOO_LARGE"],
         ),
         (
             "4,000 aliases",
             format!("{{ {} }}", many(4_000, |i| format!("a{i}:__typename "))),
-            &["DOCUMENT_TOO_MANY_ALIASES", "DOCUMENT_TOO_MANY_FIELDS"],
+            &["DOCUMENT_TOO_MANY_FIELDS"],
         ),
         (
             "5,000 directives",
@@ -122,7 +122,7 @@ async fn documents_that_cost_more_than_they_look_are_refused_before_they_run() {
         (
             "3,000 variables",
             format!("query({}) {{ __typename }}", many(3_000, |i| format!("$a{i}:Int "))),
-            &["DOCUMENT_TOO_LARGE", "GRAPHQL_VALIDATION_FAILED"],
+            &["GRAPHQL_VALIDATION_FAILED"],
         ),
         (
             "600 fields",
@@ -131,22 +131,15 @@ async fn documents_that_cost_more_than_they_look_are_refused_before_they_run() {
         ),
         (
             "lists in lists in lists",
-            "{ jobs(first: 100) { nodes { applications(first: 100) { nodes { \
-             interviews { id } } } } } }"
+            "{ candidates(first: 100) { nodes { applications { interviews { \
+             transcript(first: 100) { nodes { id } } } } } } }"
                 .to_owned(),
-            &["DOCUMENT_TOO_COSTLY", "GRAPHQL_VALIDATION_FAILED"],
+            &["DOCUMENT_TOO_COSTLY"],
         ),
         (
             "a page of a million",
-            "{ jobs(first: 1000000) { totalCount } }".to_owned(),
-            &["DOCUMENT_TOO_COSTLY", "PAGE_INVALID", "AUTH_REQUIRED"],
-        ),
-        (
-            "both ends of a list",
-            "query($id: ID!) { interviewHistory(interviewId: $id, first: 1, last: 1) \
-             { totalCount } }"
-                .to_owned(),
-            &["BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED", "PAGE_INVALID"],
+            "{ jobs(first: 1000000) { nodes { id } } }".to_owned(),
+            &["DOCUMENT_TOO_COSTLY"],
         ),
         (
             "a text without an end",
@@ -161,20 +154,22 @@ async fn documents_that_cost_more_than_they_look_are_refused_before_they_run() {
         (
             "a number of 50,000 digits",
             format!("{{ jobs(first: {}) {{ totalCount }} }}", "9".repeat(50_000)),
-            &["GRAPHQL_PARSE_FAILED", "BAD_USER_INPUT", "PAGE_INVALID", "DOCUMENT_TOO_COSTLY"],
+            &["GRAPHQL_PARSE_FAILED"],
         ),
-        (
-            "a definition of a type",
-            "type A { b: Int }".to_owned(),
-            &["GRAPHQL_PARSE_FAILED", "OPERATION_RESOLUTION_FAILED"],
-        ),
+        ("a definition of a type", "type A { b: Int }".to_owned(), &["GRAPHQL_PARSE_FAILED"]),
     ];
+    let mut others = vec![];
     for who in [&stage.ours.hr, &stage.ours.hr.stranger()] {
         for (what, document, codes) in &cases {
             let answer = stage.timed(who, document).await;
+            if !answer.as_ref().is_err_and(|r| codes.contains(&r.code.as_str())) {
+                others.push(format!("{what}: {answer:?}"));
+                continue;
+            }
             stage.refused(&format!("a document: {what}"), &answer, codes).await;
         }
     }
+    assert!(others.is_empty(), "{others:#?}");
     // Who may not read the schema cannot guess it by mistakes that are close to it.
     let close = "{ job { nodes { id } } viewers { __typename } }";
     let answer = stage.timed(&stage.ours.hr.stranger(), close).await;
@@ -196,6 +191,11 @@ async fn pages_are_asked_for_by_what_their_list_gave_and_by_sizes_that_there_are
         let found = who.query(&document, json!({})).await;
         found[list]["edges"][0]["cursor"].as_str().expect("a cursor").to_owned()
     };
+    let round = stage.ours.schedule(&stage.job, "Lena").await;
+    stage.world.until_projected().await;
+    let both = "query($id: ID!) { interview(id: $id) { transcript(first: 1, last: 1) {
+        totalCount } } }";
+    stage.ask(hr, both, json!({ "id": round.id }), &["PAGE_INVALID"]).await;
     let good = of(hr, "jobs").await;
     let theirs = of(&stage.theirs.hr, "jobs").await;
     let page = "query($after: String) { jobs(first: 1, after: $after) { edges { cursor } } }";
@@ -216,21 +216,22 @@ async fn pages_are_asked_for_by_what_their_list_gave_and_by_sizes_that_there_are
     cursors.push(("damaged", format!("{}{flipped}{}", &good[..middle], &good[middle + 1..])));
     for (what, cursor) in cursors {
         let answer = hr.try_ask(page, &json!({ "after": cursor })).await.expect("an answer");
-        let codes = ["CURSOR_INVALID", "INVALID_TEXT"];
-        stage.refused(&format!("a cursor: {what}"), &answer, &codes).await;
+        let code = if what == "with NUL" { "INVALID_TEXT" } else { "CURSOR_INVALID" };
+        stage.refused(&format!("a cursor: {what}"), &answer, &[code]).await;
     }
-    for first in ["0", "-1", "101", "1000000", "2147483648", "-9223372036854775809", "1.5", "\"1\""]
-    {
+    for (first, code) in [
+        ("0", "PAGE_INVALID"),
+        ("-1", "PAGE_INVALID"),
+        ("101", "PAGE_INVALID"),
+        ("1000000", "DOCUMENT_TOO_COSTLY"),
+        ("2147483648", "DOCUMENT_TOO_COSTLY"),
+        ("-9223372036854775809", "BAD_USER_INPUT"),
+        ("1.5", "BAD_USER_INPUT"),
+        ("\"1\"", "BAD_USER_INPUT"),
+    ] {
         let document = format!("{{ jobs(first: {first}) {{ nodes {{ id }} }} }}");
         let answer = stage.timed(hr, &document).await;
-        let codes = [
-            "PAGE_INVALID",
-            "DOCUMENT_TOO_COSTLY",
-            "BAD_USER_INPUT",
-            "GRAPHQL_VALIDATION_FAILED",
-            "GRAPHQL_PARSE_FAILED",
-        ];
-        stage.refused(&format!("a page: first {first}"), &answer, &codes).await;
+        stage.refused(&format!("a page: first {first}"), &answer, &[code]).await;
     }
     stage.lived();
 }

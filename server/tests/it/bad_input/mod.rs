@@ -22,6 +22,9 @@ use crate::world::World;
 /// How long a refusal may take, however busy the machine is with other tests.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What refusing a body may take more than the process has, in bytes, however long the body is.
+const MORE_MEMORY: u64 = 24 << 20;
+
 /// What the process may take at most, in bytes.
 const MEMORY: u64 = 512 << 20;
 
@@ -101,10 +104,13 @@ impl Stage {
 
     /// The same for a body.
     async fn send(&self, what: &str, body: impl Into<Vec<u8>>, status: u16, code: &str) {
+        let before = self.all.forget_peak();
         let asking = self.ours.hr.send_bytes(body.into());
         let answer = tokio::time::timeout(PATIENCE, asking).await.expect("an answer in time");
         let (found, answer) = answer.expect("an answer");
         assert_eq!(found, status, "{what}: {answer}");
+        let n_bytes = self.all.peak_bytes().saturating_sub(before);
+        assert!(n_bytes < MORE_MEMORY, "{what}: it took {n_bytes} bytes");
         self.refused(what, &read(found, &answer), &[code]).await;
     }
 

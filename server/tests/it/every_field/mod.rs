@@ -1,6 +1,7 @@
 //! Every field of the schema, asked with what a rule gives for each of its arguments. A field that
 //! takes an id for which there is no rule fails these tests.
 
+mod matrix;
 mod roles;
 mod schema;
 mod tenants;
@@ -42,13 +43,18 @@ const IDS: &[(&str, &str, &str)] = &[
     ("resume", "id", "resume"),
     ("interview", "id", "interview"),
     ("verdict", "id", "verdict"),
-    // Of what runs, and of no company: only operators see them.
-    ("RetryParkedStreamInput", "id", PARKED),
-    ("SkipParkedEventInput", "id", PARKED),
+    ("*", "keyId", "key"),
+    ("*", "companyId", "company"),
+    ("*", "sessionId", "session"),
+    // Of what runs, and of requests for companies that are not there yet: only operators see them.
+    ("RetryParkedStreamInput", "id", OF_NO_COMPANY),
+    ("SkipParkedEventInput", "id", OF_NO_COMPANY),
+    ("ApproveCompanyRequestInput", "requestId", OF_NO_COMPANY),
+    ("RejectCompanyRequestInput", "requestId", OF_NO_COMPANY),
 ];
 
 /// What belongs to no company.
-const PARKED: &str = "parked";
+const OF_NO_COMPANY: &str = "of no company";
 
 /// One of each kind of thing that a company has, by the names of [`IDS`].
 struct Things {
@@ -69,6 +75,7 @@ impl Things {
         let round = company.schedule(&job, "Mira").await;
         round.begin(&company).await;
         let asked = round.ask(&company.interviewer, "What about fog?").await;
+        round.answer(&round.guest, &asked, "The horn.").await;
         let held = company.schedule(&job, "Lena").await;
         held.begin(&company).await;
         let question = held.ask(&company.interviewer, "What about ice?").await;
@@ -97,7 +104,16 @@ impl Things {
             found.pointer("/verdicts/nodes/0/id").and_then(Value::as_str).map(str::to_owned)
         })
         .await;
+        let create = "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) {
+            apiKey { id } errors { code message } } }";
+        let input = json!({
+            "commandId": uuid::Uuid::new_v4(), "name": "Careers page", "rights": ["READ_JOB"],
+        });
+        let key = company.admin.query(create, json!({ "input": input })).await;
+        let sessions = company.admin.query("{ sessions { sessionId } }", json!({})).await;
         let ids = BTreeMap::from([
+            ("key", text(&key, "/apiKey/id").to_owned()),
+            ("session", text(&sessions, "/sessions/0/sessionId").to_owned()),
             ("company", text(&found, "/company/id").to_owned()),
             ("member", company.interviewer_id.clone()),
             ("question", text(&found, "/job/questions/0/id").to_owned()),

@@ -12,7 +12,7 @@ use crate::job::{days, now};
 const INTROSPECTION: &str = "{ __schema { types { kind name isOneOf
     fields { name args { name defaultValue type { ...T } } type { ...T } }
     inputFields { name defaultValue type { ...T } }
-    enumValues { name } } } }
+    enumValues { name } possibleTypes { name } } } }
     fragment T on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
 
 /// Values that arguments have where their type alone would not tell a good one.
@@ -22,6 +22,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("RoundInput", "roundType", "SCREENING_HUMAN"),
     ("RoundInput", "mode", "HUMAN_ONLY"),
     ("ChangeApplicationStatusInput", "status", "SCREENING"),
+    ("CreateApiKeyInput", "rights", "READ_JOB"),
+    ("ConfigureSignOnInput", "issuer", "https://sign-on.example"),
+    ("ConfigureSignOnInput", "redirectUri", "https://lights.example/signed-on"),
 ];
 
 /// Which of several is given where a rule does not say otherwise.
@@ -71,9 +74,14 @@ impl Schema {
         self.list(of, "fields")
     }
 
-    /// Whether a type is one of several others.
-    pub fn is_union(&self, name: &str) -> bool {
-        self.kind(name) == "UNION"
+    /// What a union or an interface can be.
+    pub fn possible(&self, of: &str) -> impl Iterator<Item = &str> {
+        self.list(of, "possibleTypes").iter().map(|of| text(of, "name"))
+    }
+
+    /// Whether a type has fields, or types that have.
+    pub fn is_composite(&self, of: &str) -> bool {
+        ["OBJECT", "UNION", "INTERFACE"].contains(&self.kind(of))
     }
 
     fn kind(&self, name: &str) -> &str {
@@ -200,7 +208,7 @@ impl Schema {
             (_, "Int", _) => json!(1),
             (_, "Float", _) => json!(1.0),
             (_, "Boolean", _) => json!(true),
-            (_, "String", "email" | "adminEmail") => {
+            (_, "String", "email" | "adminEmail" | "contactEmail") => {
                 json!(format!("{}@mail.example", Uuid::new_v4().simple()))
             }
             (_, "String", _) => json!(format!("Text{}", Uuid::new_v4().simple())),
