@@ -11,6 +11,8 @@ create table identity.account (
   verified_at   timestamptz                       -- when its holder showed that the address is theirs
 );
 
+create index on identity.account (account_id) where password_hash like '$2%'; -- by bcrypt
+
 create table identity.operator (                  -- who runs the platform
   account_id uuid not null primary key references identity.account on delete cascade
 );

@@ -1,12 +1,19 @@
 //! Signing in with e-mail and password.
 
+use std::time::Duration;
+
 use domain::account::SignInMethod;
 use domain::ids::AccountId;
 use domain::values;
 use secrecy::SecretString;
 use sqlx::{PgConnection, Row};
+use tokio::time::Instant;
 
 use crate::{Entrance, Identity, IdentityError, Session, lockout, password};
+
+/// While hashes by bcrypt are left, which take another time than ours, a failure takes so long whatever
+/// was looked at. No hash that an import may bring takes longer.
+const IMPORTED_TIME: Duration = Duration::from_secs(2);
 
 /// Credentials as they lie in the table.
 pub(crate) struct Credentials {
@@ -79,6 +86,7 @@ impl Identity {
         let turn = password::turn().await?;
         // Others have failed while this one waited: a locked address costs no more than looking.
         lockout::check(&self.pool, &key, self.bus.now()).await?;
+        let since = Instant::now();
         let hash = known.as_ref().map(|known| known.hash.clone());
         let account = known.as_ref().map(|known| known.account);
         let fits = password::verify(turn, password.clone(), hash).await;
@@ -92,6 +100,9 @@ impl Identity {
         else {
             let was_locked = lockout::failed(&mut tx, &self.bus, &key, account).await?;
             tx.commit().await?;
+            if self.has_imported_hashes().await? {
+                tokio::time::sleep_until(since + IMPORTED_TIME).await;
+            }
             // Wrong or right, once it is locked the answer is the same.
             if was_locked {
                 return Err(IdentityError::Locked);
@@ -118,6 +129,12 @@ impl Identity {
             .await?;
         }
         Ok(Proved { account: proved, password_no })
+    }
+
+    /// Whether some account has not signed in since it was brought along from another system.
+    async fn has_imported_hashes(&self) -> Result<bool, IdentityError> {
+        let has = "select exists (select 1 from identity.account where password_hash like '$2%')";
+        Ok(sqlx::query_scalar(has).fetch_one(&self.pool).await?)
     }
 
     /// The account of an address in lower case, with the hash of its password.

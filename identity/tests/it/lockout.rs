@@ -206,3 +206,19 @@ async fn an_account_that_the_log_does_not_take_holds_up_no_other() {
     let refused = identity::outbox::drain(&w.database.pool, &w.bus).await;
     assert_eq!(code(refused), "NEWER_HISTORY");
 }
+
+#[tokio::test]
+async fn the_time_of_a_failure_tells_nobody_whose_hash_is_of_another_system() {
+    let w = World::new().await;
+    w.admin().await;
+    let timed = async |email: &str| {
+        let since = std::time::Instant::now();
+        assert_eq!(fail(&w.identity, email).await, "AUTH_001");
+        since.elapsed()
+    };
+    let hash = bcrypt::hash("old system 1", 10).expect("hashed");
+    w.identity.import_account("cy@acme.example", &hash).await.expect("imported");
+    for email in ["cy@acme.example", "ada@acme.example", "nobody@acme.example"] {
+        assert!(timed(email).await >= std::time::Duration::from_secs(2), "{email}");
+    }
+}
