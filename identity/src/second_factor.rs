@@ -302,10 +302,11 @@ impl Identity {
         match method {
             Some(_) => lockout::passed(tx, &self.bus, &key, account).await?,
             // Wrong or right, once it is locked the answer is the same.
-            None => match lockout::failed(tx, &self.bus, &key, Some(account)).await? {
-                true => return Err(IdentityError::Locked),
-                false => {}
-            },
+            None => {
+                if lockout::failed(tx, &self.bus, &key, Some(account)).await? {
+                    return Err(IdentityError::Locked);
+                }
+            }
         }
         Ok(method)
     }
