@@ -6,9 +6,12 @@ create table identity.account (
   account_id    uuid        not null primary key,
   email         text        not null unique,      -- lower case
   password_hash text        not null,             -- Argon2id, PHC string; bcrypt after an import, until the next sign-in
+  password_no   int         not null default 1,   -- counts the passwords: what was proved by another one is worth nothing
   created_at    timestamptz not null default now(),
   verified_at   timestamptz                       -- when its holder showed that the address is theirs
 );
+
+create index on identity.account (account_id) where password_hash like '$2%'; -- by bcrypt
 
 create table identity.operator (                  -- who runs the platform
   account_id uuid not null primary key references identity.account on delete cascade
@@ -53,12 +56,14 @@ create table identity.login_attempt (             -- of addresses with and witho
   n_untold       int         not null default 0,  -- failures that no event tells of yet
   told_at        timestamptz
 );
+create index on identity.login_attempt (told_at) where n_untold > 0;
+create index on identity.login_attempt (last_failed_at) where n_untold = 0;
 
 create table identity.outbox (                    -- what happened to accounts, on its way into the log
   outbox_no  bigint      not null generated always as identity primary key,
   command_id uuid        not null unique,
   account_id uuid        not null,
-  event      jsonb       not null,                -- nothing personal
+  event      jsonb,                               -- nothing personal; null: the login was made, whose address its row has
   refused    text                                 -- why the log will never take it
 );
 

@@ -234,13 +234,14 @@ impl AccountMutation {
         done(ctx, ctx.state()?.identity.request_verification(&input.email).await)
     }
 
-    /// Shows that an address is one's own, by the token of a letter.
+    /// Shows that the address of the present login is one's own, by the token of a letter.
     async fn verify_email(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The token.")] input: VerifyEmailInput,
     ) -> async_graphql::Result<LoginPayload> {
-        done(ctx, ctx.state()?.identity.verify_email(&input.token).await)
+        let (account, _) = own(ctx)?;
+        done(ctx, ctx.state()?.identity.verify_email(account, &input.token).await)
     }
 
     /// Sends a letter for a new password; its token is good for one hour. The answer is the same for
@@ -253,7 +254,9 @@ impl AccountMutation {
         done(ctx, ctx.state()?.identity.request_password_reset(&input.email).await)
     }
 
-    /// Sets a new password by the token of a letter. All sessions end, and a lock is lifted.
+    /// Sets a new password by the token of a letter, which shows that the address is one's own. All
+    /// sessions end. A lock is lifted where no second proof is asked for; the first time that the
+    /// address is shown, a second proof is switched off.
     async fn reset_password(
         &self,
         ctx: &Context<'_>,

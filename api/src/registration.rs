@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::company::Company;
 use crate::error::{ApiError, UserError};
-use crate::inputs::{id, inputs};
+use crate::inputs::{id, inputs, optional_id};
 use crate::payload::{entity, order, token, user_error};
 use crate::scope::Scoped;
 
@@ -59,13 +59,17 @@ impl RegistrationQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many, 1 to 100; 20 without it.")] first: Option<u32>,
+        #[graphql(desc = "From the one after this request, which must still wait.")] after: Option<
+            ID,
+        >,
     ) -> async_graphql::Result<Vec<CompanyRequest>> {
         let limit = first.unwrap_or(SHOWN);
         if !(1..=MOST_SHOWN).contains(&limit) {
             return Err(ApiError::invalid("first", "is 1 to 100").into());
         }
         let caller = ctx.caller()?;
-        let pending = ctx.state()?.identity.pending_requests(&caller, limit).await;
+        let after = optional_id("after", after.as_ref())?;
+        let pending = ctx.state()?.identity.pending_requests(&caller, after, limit).await;
         let pending = pending.map_err(ApiError::from)?;
         Ok(pending.into_iter().map(CompanyRequest::from).collect())
     }

@@ -1,5 +1,5 @@
 //! What a browser brings along and takes with it: the cookie of the refresh token, which no page can
-//! read. It is sent to `/graphql` of its own site alone, and only over TLS or to this machine.
+//! read. It is sent to its own host alone, and only over TLS or to this machine.
 
 use async_graphql::Context;
 use axum::http::{HeaderMap, header};
@@ -8,10 +8,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::ApiError;
 
-/// Name of the cookie.
-const COOKIE: &str = "colloquy_refresh";
+/// Name of the cookie. By its prefix browsers take it from this host only: no neighbour under the same
+/// domain can slip one in.
+const COOKIE: &str = "__Host-colloquy_refresh";
 /// Where it is sent, and by what it is protected (RFC 6265bis).
-const ATTRIBUTES: &str = "Path=/graphql; HttpOnly; Secure; SameSite=Strict";
+const ATTRIBUTES: &str = "Path=/; HttpOnly; Secure; SameSite=Strict";
 /// Seconds in seven days, the life of a refresh token.
 const MAX_AGE_S: u32 = 7 * 24 * 60 * 60;
 
@@ -89,10 +90,10 @@ mod tests {
 
     #[test]
     fn the_token_is_found_among_other_cookies_and_never_of_two() {
-        assert_eq!(token(&["a=b; colloquy_refresh=x-1_; c=d"]).as_deref(), Some("x-1_"));
-        assert_eq!(token(&["a=b", "colloquy_refresh=x"]).as_deref(), Some("x"));
-        assert_eq!(token(&["colloquy_refresh=x; colloquy_refresh=y"]), None);
-        assert_eq!(token(&["my_colloquy_refresh=x", "colloquy_refresh"]), None);
+        assert_eq!(token(&["a=b; __Host-colloquy_refresh=x-1_; c=d"]).as_deref(), Some("x-1_"));
+        assert_eq!(token(&["a=b", "__Host-colloquy_refresh=x"]).as_deref(), Some("x"));
+        assert_eq!(token(&["__Host-colloquy_refresh=x; __Host-colloquy_refresh=y"]), None);
+        assert_eq!(token(&["colloquy_refresh=x", "__Host-colloquy_refresh"]), None);
         assert_eq!(token(&[]), None);
     }
 }

@@ -79,7 +79,7 @@ pub enum Event {
         at: DateTime<Utc>,
     },
     /// Somebody tried to come in with its address and failed. The first time is told at once, what
-    /// follows once a minute.
+    /// follows once an hour.
     SignInFailed {
         /// How often since it was told last.
         count: u32,

@@ -102,6 +102,9 @@ entries! {
     "AUTH_LOCKED" RateLimited 429
         "Signing in with this address failed five times; for 15 minutes nobody is let in with it, known or not."
         "Wait, then try again, or set a new password."
+    "COMPANY_REQUESTS_FULL" RateLimited 429
+        "A thousand companies ask to be let in and wait for a decision."
+        "Try again later."
     "SECOND_STEP_NEEDED" AuthRequired 401
         "The password is right, and the account asks for a second proof."
         "Send the code of the authenticator by finishSignIn."

@@ -54,6 +54,9 @@ pub enum IdentityError {
     /// The invitation is unknown, expired or taken up by another.
     #[error("the invitation is not valid")]
     InvalidInvitation,
+    /// So many companies ask to be let in that no more can.
+    #[error("too many requests wait to be decided")]
+    TooManyRequests,
     /// The token of a letter is unknown, expired or used.
     #[error("the token is not valid any more")]
     InvalidLetter,
@@ -89,6 +92,7 @@ impl IdentityError {
             Self::NoMember => "COMPANY_NOT_FOUND",
             Self::InvalidAccess => "INT_002",
             Self::InvalidInvitation => "INVITATION_INVALID",
+            Self::TooManyRequests => "COMPANY_REQUESTS_FULL",
             Self::InvalidLetter => "LETTER_INVALID",
             Self::Invalid(_) => "VALIDATION_FAILED",
             Self::Command(error) => error.code(),

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use commands::{CommandError, Order, Receipt, derive_id};
-use domain::account::{self, Account, SignInMethod};
+use domain::account::SignInMethod;
 use domain::caller::{Caller, Role};
 use domain::company::{self, Company};
 use domain::ids::{AccountId, CompanyId, MemberId};
@@ -17,7 +17,8 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::mail::{self, Letter};
-use crate::{Entrance, Identity, IdentityError, Place, Session, password, tokens};
+use crate::session::{Credentials, Proved};
+use crate::{Entrance, Identity, IdentityError, Place, Session, outbox, password, tokens};
 
 /// Life of an invitation.
 const INVITATION_LIFE: TimeDelta = TimeDelta::days(7);
@@ -154,9 +155,9 @@ impl Identity {
         password: SecretString,
         device: Option<String>,
     ) -> Result<Session, IdentityError> {
-        let (account, company) = self.take_up(token, password).await?;
+        let (proved, company) = self.take_up_proved(token, password).await?;
         let entrance = Entrance { place: Place::Company(company), device };
-        self.enter(account, SignInMethod::Invitation, &entrance).await
+        self.enter(proved, SignInMethod::Invitation, &entrance).await
     }
 
     /// Whether an invitation was taken up by somebody.
@@ -184,6 +185,15 @@ impl Identity {
         token: &str,
         password: SecretString,
     ) -> Result<(AccountId, CompanyId), IdentityError> {
+        let (proved, company) = self.take_up_proved(token, password).await?;
+        Ok((proved.account, company))
+    }
+
+    async fn take_up_proved(
+        &self,
+        token: &str,
+        password: SecretString,
+    ) -> Result<(Proved, CompanyId), IdentityError> {
         let row = sqlx::query(
             "select company_id, member_id, email, expires_at, used_by, mailed_hash = $1 as is_mailed
                from identity.invitation where token_hash = $1 or mailed_hash = $1",
@@ -200,10 +210,11 @@ impl Identity {
         let company = CompanyId(row.try_get("company_id")?);
         let member_id = MemberId(row.try_get("member_id")?);
         let email: String = row.try_get("email")?;
-        let account = match self.credentials(&email).await? {
+        let proved = match self.credentials(&email).await? {
             Some(_) => self.prove(&email, password).await?,
             None => self.make_account(&email, password, member_id.0).await?,
         };
+        let account = proved.account;
         self.record_account(account, &email).await?;
         if used_by.is_some_and(|by| by != account.0) {
             return Err(IdentityError::InvalidInvitation);
@@ -216,7 +227,7 @@ impl Identity {
             self.send_letter(&mut tx, Letter::Verification, Some(account), &email).await?;
         }
         tx.commit().await?;
-        Ok((account, company))
+        Ok((proved, company))
     }
 
     /// Makes a login the member that it was invited to be. Doing it again is harmless.
@@ -261,11 +272,8 @@ impl Identity {
         let seed = Uuid::from_slice(&secret[..16]).map_err(|_| IdentityError::Unavailable)?;
         // Starting is no attempt to sign in, and counts as none.
         let account = match self.credentials(&email).await? {
-            Some((account, hash)) => match password::verify(password, Some(hash)).await {
-                true => account,
-                false => return Err(IdentityError::BadCredentials),
-            },
-            None => self.make_account(&email, password, seed).await?,
+            Some(known) => fitting(known, password).await?.account,
+            None => self.make_account(&email, password, seed).await?.account,
         };
         self.record_account(account, &email).await?;
         sqlx::query(
@@ -284,15 +292,11 @@ impl Identity {
         email: &str,
         password: SecretString,
         seed: Uuid,
-    ) -> Result<AccountId, IdentityError> {
+    ) -> Result<Proved, IdentityError> {
         password::check_rules(&password)?;
         let hash = password::hash(password.clone()).await?;
-        let account = self.keep_account(email, &hash, seed).await?;
-        let (account, hash) = account.ok_or(IdentityError::Unavailable)?;
-        match password::verify(password, Some(hash)).await {
-            true => Ok(account),
-            false => Err(IdentityError::BadCredentials),
-        }
+        let kept = self.keep_account(email, &hash, seed).await?;
+        fitting(kept.ok_or(IdentityError::Unavailable)?, password).await
     }
 
     /// Makes the login of an address that has none, to which no password fits until its holder sets
@@ -303,7 +307,7 @@ impl Identity {
         seed: Uuid,
     ) -> Result<AccountId, IdentityError> {
         let kept = self.keep_account(email, password::NONE, seed).await?;
-        kept.map(|(account, _)| account).ok_or(IdentityError::Unavailable)
+        kept.map(|kept| kept.account).ok_or(IdentityError::Unavailable)
     }
 
     /// Brings a login of another system along, by the hash of its password. An address that has a
@@ -320,8 +324,8 @@ impl Identity {
         let is_new = self.credentials(&email).await?.is_none();
         let seed = commands::new_id(self.bus.clock());
         let kept = self.keep_account(&email, hash, seed).await?;
-        let (account, _) = kept.ok_or(IdentityError::Unavailable)?;
-        self.record_account(account, &email).await?;
+        let kept = kept.ok_or(IdentityError::Unavailable)?;
+        self.record_account(kept.account, &email).await?;
         Ok(is_new)
     }
 
@@ -330,32 +334,44 @@ impl Identity {
         email: &str,
         hash: &str,
         seed: Uuid,
-    ) -> Result<Option<(AccountId, String)>, IdentityError> {
+    ) -> Result<Option<Credentials>, IdentityError> {
         let system = Caller::system(CompanyId::NONE, "identity");
+        // That it was made is told by whoever carries what happened into the log, also if this process
+        // dies here.
         sqlx::query(
-            "insert into identity.account (account_id, email, password_hash)
-             values ($1, $2, $3) on conflict do nothing",
+            "with made as (
+               insert into identity.account (account_id, email, password_hash)
+               values ($1, $2, $3) on conflict do nothing returning account_id
+             )
+             insert into identity.outbox (command_id, account_id)
+             select $4, account_id from made",
         )
         .bind(derive_id(&system, seed, "account", 0))
         .bind(email)
         .bind(hash)
+        .bind(commands::new_id(self.bus.clock()))
         .execute(&self.pool)
         .await?;
         self.credentials(email).await
     }
 
-    /// Records that a login was made. After its row, so that whoever was cut off in between is made
-    /// up for under the same id.
+    /// Records that a login was made, for whoever goes on with its stream at once. What carries the
+    /// outbox does it again under the same id, and makes up for who was cut off.
     pub(crate) async fn record_account(
         &self,
         account: AccountId,
         email: &str,
     ) -> Result<(), IdentityError> {
-        let system = Caller::system(CompanyId::NONE, "identity");
-        let register = account::Command::Register { account_id: account, email: email.to_owned() };
-        let order = Order::of_client(account.0, b"register".to_vec());
-        self.bus.execute::<Account>(&system, account.0, register, order).await?;
-        Ok(())
+        outbox::register(&self.bus, account, email.to_owned()).await
+    }
+}
+
+/// Whose these credentials are, if the password is theirs. Counts nothing.
+async fn fitting(known: Credentials, password: SecretString) -> Result<Proved, IdentityError> {
+    let Credentials { account, hash, password_no } = known;
+    match password::verify(password::turn().await?, password, Some(hash)).await {
+        true => Ok(Proved { account, password_no }),
+        false => Err(IdentityError::BadCredentials),
     }
 }
 

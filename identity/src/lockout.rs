@@ -14,8 +14,9 @@ use crate::{IdentityError, outbox};
 const MAX_FAILED: i32 = 5;
 /// So long it stays locked; failures further apart than that are not added up.
 const LOCKED_FOR: TimeDelta = TimeDelta::minutes(15);
-/// Failures within this time are told by one event.
-const COALESCED: TimeDelta = TimeDelta::minutes(1);
+/// Failures within this time are told by one event: strangers cause them, and the log keeps them for
+/// ever.
+const COALESCED: TimeDelta = TimeDelta::hours(1);
 
 /// An address as it is counted: not the address itself.
 pub(crate) type Key = [u8; 32];
@@ -70,13 +71,14 @@ impl Counted {
     }
 }
 
-/// Counts a failure. Several at once are counted one after the other.
+/// Counts a failure, and answers whether the address was locked before it. Several at once are counted
+/// one after the other, so that of many guesses at once five are answered.
 pub(crate) async fn failed(
     tx: &mut PgConnection,
     bus: &Bus,
     key: &Key,
     account: Option<AccountId>,
-) -> Result<(), IdentityError> {
+) -> Result<bool, IdentityError> {
     let now = bus.now();
     let row = sqlx::query(
         "insert into identity.login_attempt (email_key, account_id, last_failed_at)
@@ -100,7 +102,7 @@ pub(crate) async fn failed(
     }
     let is_locked_now = !was_locked && counted.locked_until.is_some();
     counted.n_untold += 1;
-    let is_due = counted.told_at.is_none_or(|at| now - at >= COALESCED) || is_locked_now;
+    let is_due = counted.told_at.is_none_or(|at| now - at >= COALESCED);
     if is_due {
         let count = u32::try_from(counted.n_untold).unwrap_or_default();
         outbox::tell(tx, bus, account, &Event::SignInFailed { count, at: now }).await?;
@@ -123,7 +125,7 @@ pub(crate) async fn failed(
     .bind(counted.told_at)
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(was_locked)
 }
 
 /// Forgets the failures of an address whose holder has come. Whoever was right while others failed
@@ -182,7 +184,7 @@ pub(crate) async fn lift(
     }
 }
 
-/// Tells of failures that nothing followed for a minute.
+/// Tells of failures that nothing followed for an hour.
 pub(crate) async fn tell_late(tx: &mut PgConnection, bus: &Bus) -> Result<(), IdentityError> {
     let late = sqlx::query(
         "with late as (

@@ -163,8 +163,8 @@ impl PostOffice {
     pub async fn run(self, stop: CancellationToken) {
         loop {
             match self.send_one().await {
-                Ok(true) => continue,
-                Ok(false) => {}
+                Ok(true) if !stop.is_cancelled() => continue,
+                Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "mail waits"),
             }
             tokio::select! {

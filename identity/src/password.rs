@@ -1,11 +1,13 @@
 //! Passwords: rules, hashing with Argon2id (RFC 9106), verification; also of hashes by bcrypt, which
 //! an import brings (SEC-05).
 
+use std::time::Duration;
+
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use domain::values::Invalid;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::IdentityError;
 
@@ -18,6 +20,23 @@ pub const NONE: &str = "";
 /// A hash takes 19 MiB and a core for a while, so that strangers could ask for more of both than there
 /// is. The rest waits its turn.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
+/// Nobody waits longer for a turn, so that those who wait are never many.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A turn at hashing.
+pub(crate) struct Turn {
+    _permit: SemaphorePermit<'static>,
+}
+
+/// Waits for a turn at hashing.
+///
+/// # Errors
+/// [`IdentityError::Unavailable`] while too many others wait.
+pub(crate) async fn turn() -> Result<Turn, IdentityError> {
+    let turn = tokio::time::timeout(PATIENCE, AT_ONCE.acquire()).await;
+    let permit = turn.ok().and_then(Result::ok).ok_or(IdentityError::Unavailable)?;
+    Ok(Turn { _permit: permit })
+}
 
 /// A password that meets the rules: 10 to 128 characters, a letter and something else among them.
 ///
@@ -40,7 +59,7 @@ pub fn check_rules(password: &SecretString) -> Result<(), Invalid> {
 /// # Errors
 /// [`IdentityError::Unavailable`] when the hash could not be made.
 pub async fn hash(password: SecretString) -> Result<String, IdentityError> {
-    let _turn = AT_ONCE.acquire().await.map_err(|_| IdentityError::Unavailable)?;
+    let _turn = turn().await?;
     tokio::task::spawn_blocking(move || {
         Argon2::default().hash_password(password.expose_secret().as_bytes()).map(|h| h.to_string())
     })
@@ -51,8 +70,7 @@ pub async fn hash(password: SecretString) -> Result<String, IdentityError> {
 }
 
 /// Whether the password is the one of the PHC string; without one it takes as long and says no.
-pub async fn verify(password: SecretString, stored: Option<String>) -> bool {
-    let Ok(_turn) = AT_ONCE.acquire().await else { return false };
+pub(crate) async fn verify(_turn: Turn, password: SecretString, stored: Option<String>) -> bool {
     let stored = stored.filter(|stored| stored != NONE);
     let known = stored.is_some();
     let stored = stored.unwrap_or_else(|| NOBODY.to_owned());
@@ -93,17 +111,27 @@ mod tests {
     async fn a_password_fits_its_own_hash_only() {
         let hashed = hash("correct horse 1".into()).await.expect("hashed");
         assert!(hashed.starts_with("$argon2id$"));
-        assert!(verify("correct horse 1".into(), Some(hashed.clone())).await);
-        assert!(!verify("correct horse 2".into(), Some(hashed)).await);
-        assert!(!verify("correct horse 1".into(), None).await);
+        assert!(
+            verify(turn().await.expect("a turn"), "correct horse 1".into(), Some(hashed.clone()))
+                .await
+        );
+        assert!(
+            !verify(turn().await.expect("a turn"), "correct horse 2".into(), Some(hashed)).await
+        );
+        assert!(!verify(turn().await.expect("a turn"), "correct horse 1".into(), None).await);
     }
 
     #[tokio::test]
     async fn a_hash_by_bcrypt_fits_and_is_outdated() {
         let hashed = bcrypt::hash("correct horse 1", 10).expect("hashed");
         assert!(is_importable(&hashed) && is_outdated(&hashed));
-        assert!(verify("correct horse 1".into(), Some(hashed.clone())).await);
-        assert!(!verify("correct horse 2".into(), Some(hashed)).await);
+        assert!(
+            verify(turn().await.expect("a turn"), "correct horse 1".into(), Some(hashed.clone()))
+                .await
+        );
+        assert!(
+            !verify(turn().await.expect("a turn"), "correct horse 2".into(), Some(hashed)).await
+        );
         for hash in
             ["", "$2b$31$", "plain text", "$2b$99$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
         {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::invitations::token_hash;
 use crate::mail::{self, Letter};
-use crate::{Identity, IdentityError, lockout, outbox, password};
+use crate::{Identity, IdentityError, lockout, outbox, password, second_factor};
 
 /// Life of a token that shows that an address is one's own (TEN-12).
 const VERIFICATION_LIFE: TimeDelta = TimeDelta::hours(24);
@@ -82,13 +82,18 @@ impl Identity {
         Ok(())
     }
 
-    /// Takes the address of a verification letter as shown.
+    /// Takes the address of a verification letter as shown by who is signed in to the account. Whoever
+    /// has the letter alone might vouch for a login that another made with their address.
     ///
     /// # Errors
-    /// [`IdentityError::InvalidLetter`] for a token that is unknown, expired or used.
-    pub async fn verify_email(&self, token: &str) -> Result<(), IdentityError> {
+    /// [`IdentityError::InvalidLetter`] for a token that is unknown, expired or used, and for one of
+    /// another account, which stays good.
+    pub async fn verify_email(&self, account: AccountId, token: &str) -> Result<(), IdentityError> {
         let mut tx = self.pool.begin().await?;
         let lettered = self.redeem(&mut tx, Letter::Verification, token).await?;
+        if lettered.account != account {
+            return Err(IdentityError::InvalidLetter);
+        }
         self.mark_verified(&mut tx, &lettered).await?;
         tx.commit().await?;
         Ok(())
@@ -101,7 +106,7 @@ impl Identity {
     /// [`IdentityError::Unavailable`].
     pub async fn request_password_reset(&self, email: &str) -> Result<(), IdentityError> {
         let Ok(email) = values::email("email", email) else { return Ok(()) };
-        let account = self.credentials(&email).await?.map(|(account, _)| account);
+        let account = self.credentials(&email).await?.map(|known| known.account);
         let mut tx = self.pool.begin().await?;
         let is_sent = self.send_letter(&mut tx, Letter::PasswordReset, account, &email).await?;
         if is_sent {
@@ -113,8 +118,10 @@ impl Identity {
         Ok(())
     }
 
-    /// Sets a new password by the token of a letter, which shows the address too. All sessions end,
-    /// and a lock is lifted.
+    /// Sets a new password by the token of a letter, which shows the address too. All sessions end.
+    /// Where the address was not shown before, somebody else may have made the login: a second proof
+    /// that it asks for is dropped with its recovery codes. A lock is lifted unless signing in asks
+    /// for a second proof: the letter must not clear what failed with codes.
     ///
     /// # Errors
     /// [`IdentityError::InvalidLetter`]; [`IdentityError::Invalid`] for a weak password, which leaves
@@ -136,11 +143,16 @@ impl Identity {
         let mut tx = self.pool.begin().await?;
         let lettered = self.redeem(&mut tx, Letter::PasswordReset, token).await?;
         let account = lettered.account;
-        self.set_password(&mut tx, account, &hash).await?;
+        self.set_password(&mut tx, account, None, &hash).await?;
         self.mark_verified(&mut tx, &lettered).await?;
+        if !lettered.is_verified {
+            self.drop_second_factor(&mut tx, account).await?;
+        }
         self.end_all(&mut tx, account, None, RevocationReason::PasswordReset).await?;
-        let key = lockout::key(&self.bus, &lettered.email);
-        lockout::lift(&mut tx, &self.bus, &key, account).await?;
+        if !second_factor::is_asked_for(&mut *tx, account).await? {
+            let key = lockout::key(&self.bus, &lettered.email);
+            lockout::lift(&mut tx, &self.bus, &key, account).await?;
+        }
         tx.commit().await?;
         Ok(())
     }
@@ -159,32 +171,47 @@ impl Identity {
     ) -> Result<(), IdentityError> {
         password::check_rules(&new)?;
         let login = self.login(account).await?;
-        if self.prove(&login.email, old).await? != account {
+        let proved = self.prove(&login.email, old).await?;
+        if proved.account != account {
             return Err(IdentityError::BadCredentials);
         }
         let hash = password::hash(new).await?;
         let mut tx = self.pool.begin().await?;
-        self.set_password(&mut tx, account, &hash).await?;
+        self.set_password(&mut tx, account, Some(proved.password_no), &hash).await?;
         self.end_all(&mut tx, account, present, RevocationReason::PasswordChanged).await?;
         tx.commit().await?;
         Ok(())
     }
 
+    /// Sets a password, if told so only in the place of this one.
     async fn set_password(
         &self,
         tx: &mut PgConnection,
         account: AccountId,
+        instead_of: Option<i32>,
         hash: &str,
     ) -> Result<(), IdentityError> {
-        sqlx::query("update identity.account set password_hash = $2 where account_id = $1")
-            .bind(account.0)
-            .bind(hash)
-            .execute(&mut *tx)
-            .await?;
-        // Letters that were sent before are worth nothing any more.
+        let set = sqlx::query(
+            "update identity.account set password_hash = $2, password_no = password_no + 1
+              where account_id = $1 and password_no = coalesce($3, password_no)",
+        )
+        .bind(account.0)
+        .bind(hash)
+        .bind(instead_of)
+        .execute(&mut *tx)
+        .await?;
+        if set.rows_affected() == 0 {
+            return Err(IdentityError::BadCredentials);
+        }
+        // Letters that were sent before are worth nothing any more, nor is a step that was taken by
+        // the password before.
         sqlx::query("delete from identity.letter_token where account_id = $1 and letter = $2")
             .bind(account.0)
             .bind(Letter::PasswordReset.as_str())
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("delete from identity.second_step where account_id = $1")
+            .bind(account.0)
             .execute(&mut *tx)
             .await?;
         let changed = Event::PasswordChanged { at: self.bus.now() };

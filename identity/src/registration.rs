@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::{Identity, IdentityError, Invitee, RegisteredCompany};
 
+/// So many requests wait at most: anybody may ask, and the log keeps every one for ever.
+const MAX_PENDING: i64 = 1_000;
+
 /// What a company asks for.
 #[derive(Clone, Debug)]
 pub struct Application {
@@ -41,7 +44,8 @@ impl Identity {
     /// Asks for a company; anybody may.
     ///
     /// # Errors
-    /// [`IdentityError::Invalid`] or [`IdentityError::Command`] when a field is wrong.
+    /// [`IdentityError::Invalid`] or [`IdentityError::Command`] when a field is wrong;
+    /// [`IdentityError::TooManyRequests`] when a thousand wait to be decided.
     pub async fn request_company(
         &self,
         order: Order,
@@ -50,6 +54,17 @@ impl Identity {
         let registrar = Caller::system(CompanyId::NONE, "registration");
         let id = derive_id(&registrar, order.command_id, "company-request", 0);
         let request_id = CompanyRequestId(id);
+        let is_full: bool = sqlx::query_scalar(
+            "select count(*) >= $1 and not coalesce(bool_or(request_id = $2), false)
+               from identity.company_request",
+        )
+        .bind(MAX_PENDING)
+        .bind(id)
+        .fetch_one(&self.pool)
+        .await?;
+        if is_full {
+            return Err(IdentityError::TooManyRequests);
+        }
         let submit = Command::Submit {
             request_id,
             company_name: application.company_name.clone(),
@@ -82,26 +97,52 @@ impl Identity {
         Ok((request_id, receipt))
     }
 
-    /// Requests that are not decided, oldest first.
+    /// Requests that are not decided, oldest first, from the one after `after`.
     ///
     /// # Errors
-    /// [`IdentityError::Command`] when the caller may not see them.
+    /// [`IdentityError::Command`] when the caller may not see them; [`IdentityError::Invalid`] when
+    /// `after` does not wait any more.
     pub async fn pending_requests(
         &self,
         operator: &Caller,
+        after: Option<CompanyRequestId>,
         limit: u32,
     ) -> Result<Vec<PendingRequest>, IdentityError> {
         if !allows(operator, Action::DecideCompanyRequest, Relation::default()) {
             return Err(CommandError::Forbidden.into());
         }
+        let after = match after {
+            Some(after) => Some(self.place_of(after).await?),
+            None => None,
+        };
         let rows = sqlx::query(
             "select request_id, company_name, domain, contact_name, contact_email, requested_at
-               from identity.company_request order by requested_at, request_id limit $1",
+               from identity.company_request
+              where $2::timestamptz is null or (requested_at, request_id) > ($2, $3)
+              order by requested_at, request_id limit $1",
         )
         .bind(i64::from(limit))
+        .bind(after.map(|(at, _)| at))
+        .bind(after.map(|(_, id)| id))
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.iter().map(pending).collect::<Result<_, _>>()?)
+    }
+
+    /// Where a request stands among those that wait.
+    async fn place_of(
+        &self,
+        request: CompanyRequestId,
+    ) -> Result<(DateTime<Utc>, Uuid), IdentityError> {
+        let requested_at: Option<DateTime<Utc>> = sqlx::query_scalar(
+            "select requested_at from identity.company_request where request_id = $1",
+        )
+        .bind(request.0)
+        .fetch_optional(&self.pool)
+        .await?;
+        let why = "is no request that waits".to_owned();
+        let requested_at = requested_at.ok_or(values::Invalid { field: "after", why })?;
+        Ok((requested_at, request.0))
     }
 
     /// Lets a company in: makes it and invites its first administrator. A request whose company could

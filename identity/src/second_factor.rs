@@ -12,6 +12,7 @@ use totp_rs::{Builder, Totp};
 use uuid::Uuid;
 
 use crate::invitations::token_hash;
+use crate::session::Proved;
 use crate::{Entrance, Identity, IdentityError, Place, Session, lockout, outbox, tokens};
 
 /// Time between the first step and the second.
@@ -144,27 +145,45 @@ impl Identity {
             tx.commit().await?;
             return Err(IdentityError::WrongCode);
         }
-        for gone in [
-            "delete from identity.second_factor where account_id = $1",
-            "delete from identity.recovery_code where account_id = $1",
-        ] {
-            sqlx::query(gone).bind(account.0).execute(&mut *tx).await?;
-        }
-        let removed = Event::SecondFactorRemoved { at: self.bus.now() };
-        outbox::tell(&mut tx, &self.bus, Some(account), &removed).await?;
+        self.drop_second_factor(&mut tx, account).await?;
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// Switches the second proof off, and forgets one that was only begun.
+    pub(crate) async fn drop_second_factor(
+        &self,
+        tx: &mut PgConnection,
+        account: AccountId,
+    ) -> Result<(), IdentityError> {
+        sqlx::query("delete from identity.recovery_code where account_id = $1")
+            .bind(account.0)
+            .execute(&mut *tx)
+            .await?;
+        let was_asked_for: Option<bool> = sqlx::query_scalar(
+            "delete from identity.second_factor where account_id = $1
+             returning confirmed_at is not null",
+        )
+        .bind(account.0)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if was_asked_for == Some(true) {
+            let removed = Event::SecondFactorRemoved { at: self.bus.now() };
+            outbox::tell(tx, &self.bus, Some(account), &removed).await?;
+        }
         Ok(())
     }
 
     /// Opens a session for an account whose holder has proved one thing, or asks for the other.
     pub(crate) async fn enter(
         &self,
-        account: AccountId,
+        proved: Proved,
         method: SignInMethod,
         entrance: &Entrance,
     ) -> Result<Session, IdentityError> {
+        let account = proved.account;
         if !self.has_second_factor(account).await? {
-            return self.open_session(account, method, entrance).await;
+            return self.open_session(account, Some(proved), method, entrance).await;
         }
         let (now, step_id) = (self.bus.now(), new_id(self.bus.clock()));
         let token = tokens::opaque(&self.bus, "second-step", step_id.as_bytes());
@@ -174,6 +193,8 @@ impl Identity {
             Place::Company(company) => (false, Some(company.0)),
             Place::Platform => (true, None),
         };
+        let mut tx = self.pool.begin().await?;
+        proved.hold(&mut tx).await?;
         sqlx::query(
             "with over as (delete from identity.second_step where expires_at <= $6)
              insert into identity.second_step
@@ -186,8 +207,9 @@ impl Identity {
         .bind(is_platform)
         .bind(expires_at)
         .bind(now)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Err(IdentityError::SecondStepNeeded(Box::new(SecondStep { token, expires_at })))
     }
 
@@ -204,7 +226,8 @@ impl Identity {
     ) -> Result<Session, IdentityError> {
         let mut tx = self.pool.begin().await?;
         let row = sqlx::query(
-            "select s.account_id, s.company_id, s.is_platform, s.expires_at, a.email
+            "select s.account_id, s.company_id, s.is_platform, s.expires_at, a.email,
+                    a.password_no
                from identity.second_step s join identity.account a using (account_id)
               where s.token_hash = $1 for update of s",
         )
@@ -217,6 +240,8 @@ impl Identity {
             return Err(IdentityError::WrongCode);
         }
         let account = AccountId(row.try_get("account_id")?);
+        // Another password takes the step away, so that this one is the one it was made by.
+        let proved = Proved { account, password_no: row.try_get("password_no")? };
         let email: String = row.try_get("email")?;
         let Some(method) = self.take_code(&mut tx, account, &email, code).await? else {
             tx.commit().await?;
@@ -233,7 +258,7 @@ impl Identity {
             (None, true) => Place::Platform,
             (None, false) => Place::Any,
         };
-        self.open_session(account, method, &Entrance { place, device }).await
+        self.open_session(account, Some(proved), method, &Entrance { place, device }).await
     }
 
     /// Whether signing in asks for a second proof.
@@ -241,13 +266,7 @@ impl Identity {
         &self,
         account: AccountId,
     ) -> Result<bool, IdentityError> {
-        let confirmed: Option<bool> = sqlx::query_scalar(
-            "select confirmed_at is not null from identity.second_factor where account_id = $1",
-        )
-        .bind(account.0)
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(confirmed == Some(true))
+        is_asked_for(&self.pool, account).await
     }
 
     /// Takes a code, which is good once, or counts a failure; `None` for a wrong one.
@@ -282,7 +301,12 @@ impl Identity {
         };
         match method {
             Some(_) => lockout::passed(tx, &self.bus, &key, account).await?,
-            None => lockout::failed(tx, &self.bus, &key, Some(account)).await?,
+            // Wrong or right, once it is locked the answer is the same.
+            None => {
+                if lockout::failed(tx, &self.bus, &key, Some(account)).await? {
+                    return Err(IdentityError::Locked);
+                }
+            }
         }
         Ok(method)
     }
@@ -317,6 +341,20 @@ impl Identity {
         let groups: Vec<String> = digits.chunks(4).map(|group| group.iter().collect()).collect();
         groups.join("-")
     }
+}
+
+/// Whether signing in asks for a second proof, as seen there.
+pub(crate) async fn is_asked_for(
+    executor: impl sqlx::PgExecutor<'_>,
+    account: AccountId,
+) -> Result<bool, IdentityError> {
+    let confirmed: Option<bool> = sqlx::query_scalar(
+        "select confirmed_at is not null from identity.second_factor where account_id = $1",
+    )
+    .bind(account.0)
+    .fetch_optional(executor)
+    .await?;
+    Ok(confirmed == Some(true))
 }
 
 /// The factor of an account, locked until the transaction ends.

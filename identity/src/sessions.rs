@@ -12,13 +12,15 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::invitations::token_hash;
+use crate::session::Proved;
 use crate::{Identity, IdentityError, RefreshToken, Session, outbox, tokens};
 
 /// Life of a refresh token (C01).
 const REFRESH_LIFE: TimeDelta = TimeDelta::days(7);
 /// A used token answers its successor again for so long, as long as that one is unused: to a client
-/// whose answer was lost, and to two pages that ask at once.
-const LOST_ANSWER: TimeDelta = TimeDelta::seconds(10);
+/// whose answer was lost, and to two pages that ask at once. An interval of the database, whose clock
+/// is one for all servers.
+const LOST_ANSWER: &str = "10 seconds";
 /// Most characters that are kept of what a client calls itself.
 const MAX_DEVICE_CHARS: usize = 200;
 
@@ -65,17 +67,24 @@ struct Presented {
     session_id: Uuid,
     account: AccountId,
     company: Option<CompanyId>,
-    used_at: Option<DateTime<Utc>>,
+    is_used: bool,
+    is_just_used: bool,
     expires_at: DateTime<Utc>,
     has_ended: bool,
     is_bound: bool,
 }
 
 impl Identity {
-    /// Opens a session for an account whose holder has proved who they are.
+    /// Opens a session for an account whose holder has proved who they are: by its password, or to a
+    /// company's provider.
+    ///
+    /// # Errors
+    /// [`IdentityError::BadCredentials`] when the account is nobody there, and when it has another
+    /// password meanwhile.
     pub(crate) async fn open_session(
         &self,
         account: AccountId,
+        proved: Option<Proved>,
         method: SignInMethod,
         entrance: &Entrance,
     ) -> Result<Session, IdentityError> {
@@ -87,6 +96,9 @@ impl Identity {
             device.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>()
         });
         let mut tx = self.pool.begin().await?;
+        if let Some(proved) = proved {
+            proved.hold(&mut tx).await?;
+        }
         sqlx::query("delete from identity.session where account_id = $1 and expires_at <= $2")
             .bind(account.0)
             .bind(now)
@@ -143,12 +155,12 @@ impl Identity {
         let holder = self.holder(seen.account, place).await;
         let mut tx = self.pool.begin().await?;
         let presented = presented(&mut tx, &hash).await?.ok_or(IdentityError::InvalidToken)?;
-        let Presented { session_id, account, used_at, is_bound, .. } = presented;
+        let Presented { session_id, account, is_bound, .. } = presented;
         if presented.has_ended {
             return Err(IdentityError::Revoked);
         }
-        if let Some(used_at) = used_at {
-            let is_repeat = now - used_at < LOST_ANSWER
+        if presented.is_used {
+            let is_repeat = presented.is_just_used
                 && is_unused(&mut tx, &token_hash(self.successor(&hash).expose_secret())).await?;
             if !is_repeat {
                 let reason = RevocationReason::TokenReused;
@@ -170,10 +182,10 @@ impl Identity {
             other => other?,
         };
         sqlx::query(
-            "update identity.refresh_token set used_at = coalesce(used_at, $2) where token_hash = $1",
+            "update identity.refresh_token set used_at = coalesce(used_at, clock_timestamp())
+              where token_hash = $1",
         )
         .bind(&hash)
-        .bind(now)
         .execute(&mut *tx)
         .await?;
         sqlx::query(
@@ -381,12 +393,14 @@ impl Identity {
 /// The token of this hash and its session, both locked until the transaction ends.
 async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presented>, IdentityError> {
     let row = sqlx::query(
-        "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound, t.used_at,
-                t.expires_at
+        "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound, t.expires_at,
+                t.used_at is not null as is_used,
+                coalesce(clock_timestamp() - t.used_at < $2::text::interval, false) as is_just_used
            from identity.refresh_token t join identity.session s using (session_id)
           where t.token_hash = $1 for update",
     )
     .bind(hash)
+    .bind(LOST_ANSWER)
     .fetch_optional(tx)
     .await?;
     let read = |row: sqlx::postgres::PgRow| -> sqlx::Result<Presented> {
@@ -394,7 +408,8 @@ async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presente
             session_id: row.try_get("session_id")?,
             account: AccountId(row.try_get("account_id")?),
             company: row.try_get::<Option<Uuid>, _>("company_id")?.map(CompanyId),
-            used_at: row.try_get("used_at")?,
+            is_used: row.try_get("is_used")?,
+            is_just_used: row.try_get("is_just_used")?,
             expires_at: row.try_get("expires_at")?,
             has_ended: row.try_get::<Option<DateTime<Utc>>, _>("ended_at")?.is_some(),
             is_bound: row.try_get("is_bound")?,

@@ -262,7 +262,7 @@ impl Identity {
             .await?;
         let account = self.account_of(company, &configured.provider.issuer, stated).await?;
         let entrance = Entrance { place: Place::Company(company), device };
-        self.open_session(account, SignInMethod::SignOn, &entrance).await.map_err(|error| {
+        self.open_session(account, None, SignInMethod::SignOn, &entrance).await.map_err(|error| {
             match error {
                 IdentityError::BadCredentials => IdentityError::SignOnRefused,
                 error => error,
@@ -340,7 +340,7 @@ impl Identity {
         .await?;
         let member = MemberId(invited.ok_or(IdentityError::SignOnRefused)?);
         let account = match self.credentials(&email).await? {
-            Some((account, _)) => account,
+            Some(known) => known.account,
             None => self.make_account_without_password(&email, member.0).await?,
         };
         self.record_account(account, &email).await?;

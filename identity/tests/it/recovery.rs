@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use identity::mail::{Mail, MailError, Mailer, PostOffice};
+use totp_rs::{Builder, Secret};
 
 use crate::*;
 
@@ -183,9 +184,12 @@ async fn an_invitation_by_letter_shows_whose_the_address_is_and_one_by_hand_does
     assert!(!w.identity.login(account).await.expect("a login").is_verified);
     let tokens = post.tokens(ADA, "verify-email").await;
     assert_eq!(tokens.len(), 1);
-    assert_eq!(code(w.identity.verify_email("garbage").await), "LETTER_INVALID");
-    w.identity.verify_email(&tokens[0]).await.expect("shown");
-    assert_eq!(code(w.identity.verify_email(&tokens[0]).await), "LETTER_INVALID");
+    assert_eq!(code(w.identity.verify_email(account, "garbage").await), "LETTER_INVALID");
+    let other = AccountId(Uuid::from_u128(7));
+    let foreign = w.identity.verify_email(other, &tokens[0]).await;
+    assert_eq!(code(foreign), "LETTER_INVALID", "of another's session it says nothing");
+    w.identity.verify_email(account, &tokens[0]).await.expect("shown");
+    assert_eq!(code(w.identity.verify_email(account, &tokens[0]).await), "LETTER_INVALID");
     assert!(w.identity.login(account).await.expect("a login").is_verified);
 
     let system = Caller::system(company.company_id, "identity");
@@ -203,14 +207,15 @@ async fn an_invitation_by_letter_shows_whose_the_address_is_and_one_by_hand_does
 #[tokio::test]
 async fn the_address_is_shown_within_a_day() {
     let w = World::new().await;
-    w.admin().await;
+    let (_, session) = w.admin().await;
+    let account = session.principal.account_id.expect("an account");
     let post = Post::of(&w);
     let token = post.tokens(ADA, "verify-email").await.pop().expect("a letter");
     w.clock.advance(TimeDelta::hours(24));
-    assert_eq!(code(w.identity.verify_email(&token).await), "LETTER_INVALID");
+    assert_eq!(code(w.identity.verify_email(account, &token).await), "LETTER_INVALID");
     w.identity.request_verification(ADA).await.expect("asked");
     let token = post.tokens(ADA, "verify-email").await.pop().expect("another letter");
-    w.identity.verify_email(&token).await.expect("shown");
+    w.identity.verify_email(account, &token).await.expect("shown");
 }
 
 #[tokio::test]
@@ -233,4 +238,152 @@ async fn a_letter_waits_for_a_mail_server_and_is_given_up_where_it_is_refused() 
     w.identity.request_password_reset(ADA).await.expect("asked");
     post.resets().await;
     assert_eq!(post.waiting().await, 0);
+}
+
+#[tokio::test]
+async fn what_the_old_password_proved_is_worth_nothing_after_a_reset() {
+    let w = World::new().await;
+    let (_, session) = w.admin().await;
+    let account = session.principal.account_id.expect("an account");
+    let post = Post::of(&w);
+    w.identity.request_password_reset(ADA).await.expect("asked");
+    let token = post.resets().await.pop().expect("a letter");
+    // The sign-in has proved the old password, and waits for the account that the reset holds.
+    let mut holds = w.database.pool.begin().await.expect("begun");
+    sqlx::query("select 1 from identity.account where account_id = $1 for update")
+        .bind(account.0)
+        .execute(&mut *holds)
+        .await
+        .expect("held");
+    let entrance = anywhere();
+    let stale = w.identity.sign_in(ADA, password(), &entrance);
+    let reset = async {
+        waits_for_a_lock(&w, "for share").await;
+        sqlx::query(
+            "update identity.account set password_no = password_no + 1 where account_id = $1",
+        )
+        .bind(account.0)
+        .execute(&mut *holds)
+        .await
+        .expect("another password");
+        holds.commit().await.expect("set");
+    };
+    let (stale, ()) = tokio::join!(stale, reset);
+    assert_eq!(code(stale), "AUTH_001");
+    // And a reset counts like that.
+    let number = || async {
+        sqlx::query_scalar::<_, i32>("select password_no from identity.account where email = $1")
+            .bind(ADA)
+            .fetch_one(&w.database.pool)
+            .await
+            .expect("a number")
+    };
+    let before = number().await;
+    w.identity.reset_password(&token, NEW.into()).await.expect("set");
+    assert_eq!(number().await, before + 1);
+    assert_eq!(w.identity.sessions(account).await.expect("listed").len(), 0);
+}
+
+/// A second proof is asked for from now on.
+async fn enrol_with(w: &World, account: AccountId, password: &str) {
+    let begun = w.identity.begin_second_factor(account, password.into()).await.expect("begun");
+    let secret = Secret::try_from_base32(begun.secret.expose_secret()).expect("base 32");
+    let totp = Builder::new().with_secret(secret).with_account_name("ada").build().expect("one");
+    let now = u64::try_from(w.bus.now().timestamp()).expect("after 1970");
+    let shown = totp.generate(now).to_string();
+    w.identity.confirm_second_factor(account, &shown).await.expect("confirmed");
+}
+
+#[tokio::test]
+async fn a_login_made_with_somebody_elses_address_is_taken_over_by_a_reset() {
+    let w = World::new().await;
+    // Whoever invites has the shown token, and takes it up in the other's place.
+    let (_, session) = w.admin().await;
+    let account = session.principal.account_id.expect("an account");
+    enrol_with(&w, account, PASSWORD).await;
+    let post = Post::of(&w);
+    w.identity.request_password_reset(ADA).await.expect("asked");
+    let token = post.resets().await.pop().expect("a letter");
+    w.identity.reset_password(&token, NEW.into()).await.expect("set");
+    assert_eq!(sign_in(&w, NEW).await, "ok", "no code of an authenticator of somebody else");
+    let codes: i64 = sqlx::query_scalar("select count(*) from identity.recovery_code")
+        .fetch_one(&w.database.pool)
+        .await
+        .expect("counted");
+    assert_eq!(codes, 0);
+    let told = w.told(account).await;
+    assert!(told.iter().any(|(name, _)| name == "account.second_factor_removed"), "{told:?}");
+
+    // From now on the address is known to be theirs, and a letter alone takes no proof away.
+    enrol_with(&w, account, NEW).await;
+    w.clock.advance(TimeDelta::minutes(1));
+    w.identity.request_password_reset(ADA).await.expect("asked");
+    let token = post.resets().await.pop().expect("a letter");
+    w.identity.reset_password(&token, "third battery 3".into()).await.expect("set");
+    assert_eq!(sign_in(&w, "third battery 3").await, "SECOND_STEP_NEEDED");
+}
+
+#[tokio::test]
+async fn a_letter_does_not_clear_what_failed_with_codes() {
+    let w = World::new().await;
+    let (_, session) = w.admin().await;
+    let account = session.principal.account_id.expect("an account");
+    let post = Post::of(&w);
+    let letter = post.tokens(ADA, "verify-email").await.pop().expect("a letter");
+    w.identity.verify_email(account, &letter).await.expect("shown");
+    w.identity.request_password_reset(ADA).await.expect("asked");
+    let token = post.resets().await.pop().expect("a letter");
+    enrol_with(&w, account, PASSWORD).await;
+    for _ in 0..5 {
+        let Err(IdentityError::SecondStepNeeded(step)) =
+            w.identity.sign_in(ADA, password(), &anywhere()).await
+        else {
+            panic!("no second step");
+        };
+        let wrong = w.identity.finish_sign_in(step.token.expose_secret(), "123 456", None).await;
+        assert_eq!(code(wrong), "SECOND_FACTOR_WRONG");
+    }
+    w.identity.reset_password(&token, NEW.into()).await.expect("set");
+    assert_eq!(sign_in(&w, NEW).await, "AUTH_LOCKED");
+    w.clock.advance(TimeDelta::minutes(15));
+    assert_eq!(sign_in(&w, NEW).await, "SECOND_STEP_NEEDED");
+}
+
+#[tokio::test]
+async fn a_first_step_is_over_with_the_password_it_was_made_by() {
+    let w = World::new().await;
+    let (_, session) = w.admin().await;
+    let account = session.principal.account_id.expect("an account");
+    enrol_with(&w, account, PASSWORD).await;
+    assert_eq!(sign_in(&w, PASSWORD).await, "SECOND_STEP_NEEDED");
+    w.identity
+        .change_password(account, session.principal.session_id, password(), NEW.into())
+        .await
+        .expect("changed");
+    let steps: i64 = sqlx::query_scalar("select count(*) from identity.second_step")
+        .fetch_one(&w.database.pool)
+        .await
+        .expect("counted");
+    assert_eq!(steps, 0);
+}
+
+/// Until a statement of this text waits for somebody's lock.
+async fn waits_for_a_lock(w: &World, text: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let waiting: bool = sqlx::query_scalar(
+            "select exists (select 1 from pg_stat_activity
+              where datname = current_database() and wait_event_type = 'Lock'
+                and query like '%' || $1 || '%' and pid <> pg_backend_pid())",
+        )
+        .bind(text)
+        .fetch_one(&w.database.pool)
+        .await
+        .expect("asked");
+        if waiting {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "nobody waits");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }

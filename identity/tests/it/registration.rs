@@ -25,7 +25,7 @@ async fn ask(w: &World, n: u128, domain: Option<&str>) -> CompanyRequestId {
 }
 
 async fn pending(w: &World, operator: &Caller) -> usize {
-    w.identity.pending_requests(operator, 100).await.expect("listed").len()
+    w.identity.pending_requests(operator, None, 100).await.expect("listed").len()
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_company_is_let_in_once_and_its_administrator_is_invited_by_letter() {
     let operator = operator(&w).await;
     let request = ask(&w, 1, Some("ACME.example")).await;
     assert_eq!(ask(&w, 1, Some("ACME.example")).await, request, "a repeat asks once");
-    let listed = w.identity.pending_requests(&operator, 100).await.expect("listed");
+    let listed = w.identity.pending_requests(&operator, None, 100).await.expect("listed");
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].application.company_name, "Acme");
     assert_eq!(listed[0].application.contact_email, "ada@acme.example");
@@ -82,7 +82,7 @@ async fn a_company_is_turned_away_and_only_operators_decide() {
     let operator = operator(&w).await;
     let request = ask(&w, 5, None).await;
     let member = session.principal.caller;
-    let listed = w.identity.pending_requests(&member, 100).await;
+    let listed = w.identity.pending_requests(&member, None, 100).await;
     assert_eq!(code(listed), "AUTH_003");
     let approve = w.identity.approve_request(&member, order(6), request, None).await;
     assert_eq!(code(approve), "AUTH_003");
@@ -96,4 +96,38 @@ async fn a_company_is_turned_away_and_only_operators_decide() {
     let nowhere = CompanyRequestId(Uuid::from_u128(9));
     let approve = w.identity.approve_request(&operator, order(10), nowhere, None).await;
     assert_eq!(code(approve), "COMPANY_REQUEST_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_thousand_requests_wait_and_no_more_and_all_are_shown_by_pages() {
+    let w = World::new().await;
+    let operator = operator(&w).await;
+    let first = ask(&w, 1, None).await;
+    sqlx::query(
+        "insert into identity.company_request
+           (request_id, company_name, contact_name, contact_email, requested_at)
+         select gen_random_uuid(), 'Acme', 'Ada', 'ada@acme.example', $1
+           from generate_series(1, 999)",
+    )
+    .bind(w.bus.now())
+    .execute(&w.database.pool)
+    .await
+    .expect("filled");
+    let head = w.store.head().await.expect("a position");
+    let refused = w.identity.request_company(order(2), application(None)).await;
+    assert_eq!(code(refused), "COMPANY_REQUESTS_FULL");
+    assert_eq!(w.store.head().await.expect("a position"), head, "and the log does not grow");
+    assert_eq!(ask(&w, 1, None).await, first, "a repeat is none more");
+    let (mut shown, mut after) = (std::collections::HashSet::new(), None);
+    loop {
+        let page = w.identity.pending_requests(&operator, after, 100).await.expect("listed");
+        let Some(last) = page.last() else { break };
+        after = Some(last.request_id);
+        shown.extend(page.iter().map(|request| request.request_id));
+    }
+    assert_eq!(shown.len(), 1000);
+    w.identity.reject_request(&operator, order(3), first, "No.".into()).await.expect("rejected");
+    ask(&w, 2, None).await;
+    let gone = w.identity.pending_requests(&operator, Some(first), 100).await;
+    assert_eq!(code(gone), "VALIDATION_FAILED");
 }

@@ -66,7 +66,13 @@ async fn whose_answer_was_lost_gets_the_same_token_again_for_ten_seconds() {
     let session = w.identity.sign_in("ada@acme.example", password(), &anywhere()).await;
     let session = session.expect("signed in");
     w.identity.refresh(&refresh_of(&session), None).await.expect("prolonged");
-    w.clock.advance(TimeDelta::seconds(10));
+    // Servers whose clocks are apart judge alike: the time is the database's.
+    w.clock.advance(TimeDelta::minutes(1));
+    w.identity.refresh(&refresh_of(&session), None).await.expect("a lost answer");
+    sqlx::query("update identity.refresh_token set used_at = used_at - interval '10 seconds'")
+        .execute(&w.database.pool)
+        .await
+        .expect("ten seconds later");
     assert_eq!(code(w.identity.refresh(&refresh_of(&session), None).await), "AUTH_004");
 }
 

@@ -66,7 +66,8 @@ async fn a_browser_prolongs_its_session_by_a_cookie_and_ends_it_on_every_server(
 
     let first = ask(&one, &sign_in(&world), "", None).await;
     let cookie = first.cookie.clone().expect("a cookie");
-    for attribute in ["HttpOnly", "Secure", "SameSite=Strict", "Path=/graphql", "Max-Age=604800"] {
+    assert!(cookie.starts_with("__Host-"), "browsers take it from this host only");
+    for attribute in ["HttpOnly", "Secure", "SameSite=Strict", "Path=/; ", "Max-Age=604800"] {
         assert!(cookie.contains(attribute), "{attribute}");
     }
     let second = ask(&two, REFRESH, &first.pair(), None).await;
@@ -78,7 +79,7 @@ async fn a_browser_prolongs_its_session_by_a_cookie_and_ends_it_on_every_server(
     assert_eq!(listed.answer.pointer("/data/sessions/1"), None, "{}", listed.answer);
 
     assert_eq!(ask(&one, REFRESH, "", None).await.code(), "AUTH_REQUIRED");
-    let garbage = ask(&one, REFRESH, "colloquy_refresh=garbage", None).await;
+    let garbage = ask(&one, REFRESH, "__Host-colloquy_refresh=garbage", None).await;
     assert_eq!(garbage.code(), "INVALID_TOKEN");
     assert!(garbage.cookie.expect("taken away").contains("Max-Age=0"));
 
