@@ -191,7 +191,7 @@ impl EventStore for PostgresStore {
                  select one.* from unnest($3::text[]) as wanted(category)
                   cross join lateral (
                      select * from es_event f where f.category = wanted.category
-                        and f.tenant_id = $4 and f.position > $1 and f.position <= $1 + $5
+                        and f.tenant_id = $4 and f.position > $1 and f.position <= $5
                       order by f.position limit $2) one
                   order by one.position limit $2
              ) e on true"
@@ -214,7 +214,8 @@ impl EventStore for PostgresStore {
                     sqlx::query(statement).bind(rows::place(after.0)).bind(rows::limit(limit));
                 match (filter.company, wanted.is_empty()) {
                     (Some(company), _) => {
-                        query.bind(wanted.clone()).bind(company.0).bind(rows::place(WINDOW))
+                        let end = rows::place(after.0.saturating_add(WINDOW));
+                        query.bind(wanted.clone()).bind(company.0).bind(end)
                     }
                     (None, true) => query,
                     (None, false) => query.bind(wanted.clone()),
@@ -226,7 +227,9 @@ impl EventStore for PostgresStore {
         let next = match events.last() {
             Some(last) if events.len() == limit => last.position,
             _ if limit == 0 => after,
-            _ if filter.company.is_some() => head.min(Position(after.0 + WINDOW)).max(after),
+            _ if filter.company.is_some() => {
+                head.min(Position(after.0.saturating_add(WINDOW))).max(after)
+            }
             _ => head.max(after),
         };
         Ok(LogPage { events, next, head })

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::kafka::KafkaSettings;
-use eventlog::kafka::topics::ensure;
+use eventlog::kafka::topics::{Topic, ensure};
+use eventlog::store::memory::MemoryStore;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -137,6 +138,14 @@ async fn pass(mut client: TcpStream, target: u16, state: &watch::Sender<State>) 
     }
 }
 
+/// Asserts that the topic comes to hold the log's events, each once and in order.
+async fn holds_the_log(settings: &KafkaSettings, topic: Topic, log: &Arc<MemoryStore>, n: u64) {
+    assert_eq!(report_of(settings, topic, log, n).await, complete(n));
+    let name = topic.name(&settings.prefix);
+    let records = records(settings, &name, topic.partitions, "read_committed").await;
+    assert_eq!(events_in(&records), events_of(&**log, "job").await);
+}
+
 /// Longer than a batch of records is sent again.
 const OUTAGE: Duration = Duration::from_secs(12);
 
@@ -160,11 +169,7 @@ async fn a_batch_whose_answer_was_lost_is_published_once_and_whole() {
     tokio::time::sleep(OUTAGE).await;
     way.state.send_replace(State::Open);
 
-    let report = report_of(&settings, topic, &log, 40).await;
-    assert_eq!(report, complete(40));
-    let name = topic.name(&settings.prefix);
-    let records = records(&settings, &name, topic.partitions, "read_committed").await;
-    assert_eq!(events_in(&records), events_of(&*log, "job").await);
+    holds_the_log(&settings, topic, &log, 40).await;
     relay.stop().await;
     tokio::task::spawn_blocking(move || drop(broker)).await.expect("stopped");
 }
@@ -185,11 +190,7 @@ async fn what_is_appended_while_the_broker_is_down_arrives_once_when_it_is_back(
     let back = Arc::clone(&broker);
     tokio::task::spawn_blocking(move || back.run("start")).await.expect("back");
 
-    let report = report_of(&settings, topic, &log, 40).await;
-    assert_eq!(report, complete(40));
-    let name = topic.name(&settings.prefix);
-    let records = records(&settings, &name, topic.partitions, "read_committed").await;
-    assert_eq!(events_in(&records), events_of(&*log, "job").await);
+    holds_the_log(&settings, topic, &log, 40).await;
     relay.stop().await;
     tokio::task::spawn_blocking(move || drop(broker)).await.expect("stopped");
 }
