@@ -229,195 +229,48 @@ impl Scope {
 
 /// The table. Columns: SYSTEM_ADMIN, COMPANY_ADMIN, HR, HIRING_MANAGER, EMPLOYEE, VIEWER, AUDITOR,
 /// then guest (holder of an interview's access token), system and AI.
+#[rustfmt::skip]
 fn row(action: Action) -> [Grant; 10] {
     use Grant::{Always as Y, Assigned as A, Never as N, Own as O, OwnJobs as J};
     match action {
         //                               sys adm hr  mgr emp vwr aud gst mch ai
-        Action::RegisterCompany =>
-        /*         */
-        {
-            [Y, N, N, N, N, N, N, N, Y, N]
-        }
-        Action::RequestCompany =>
-        /*          */
-        {
-            [N, N, N, N, N, N, N, N, Y, N]
-        }
-        Action::DecideCompanyRequest =>
-        /*    */
-        {
-            [Y, N, N, N, N, N, N, N, N, N]
-        }
-        Action::ReadCompany =>
-        /*             */
-        {
-            [N, Y, Y, Y, Y, Y, Y, N, Y, N]
-        }
-        Action::ManageCompany =>
-        /*           */
-        {
-            [N, Y, N, N, N, N, N, N, N, N]
-        }
-        Action::ManageMembers =>
-        /*           */
-        {
-            [Y, Y, Y, N, N, N, N, N, Y, N]
-        }
-        Action::JoinCompany =>
-        /*             */
-        {
-            [N, N, N, N, N, N, N, N, Y, N]
-        }
-        Action::KeepAccount =>
-        /*             */
-        {
-            [N, N, N, N, N, N, N, N, Y, N]
-        }
-        Action::ManageApiKeys =>
-        /*           */
-        {
-            [N, Y, N, N, N, N, N, N, N, N]
-        }
-        Action::DeactivateMember =>
-        /*        */
-        {
-            [N, Y, N, N, N, N, N, N, N, N]
-        }
-        Action::WriteJob =>
-        /*                */
-        {
-            [N, Y, Y, J, N, N, N, N, N, N]
-        }
-        Action::ReadJob =>
-        /*                 */
-        {
-            [N, Y, Y, Y, Y, Y, N, N, Y, Y]
-        }
-        Action::WriteCandidate =>
-        /*          */
-        {
-            [N, Y, Y, N, N, N, N, N, N, N]
-        }
-        Action::ChangeApplicationStatus =>
-        /* */
-        {
-            [N, Y, Y, N, A, N, N, N, N, N]
-        }
-        Action::ReadCandidate =>
-        /*           */
-        {
-            [N, Y, Y, J, A, Y, Y, N, Y, Y]
-        }
-        Action::ReadOutResume =>
-        /*           */
-        {
-            [N, N, N, N, N, N, N, N, Y, Y]
-        }
-        Action::ScheduleInterview =>
-        /*       */
-        {
-            [N, Y, Y, J, N, N, N, N, N, N]
-        }
-        Action::MarkNoShow =>
-        /*              */
-        {
-            [N, Y, Y, J, N, N, N, N, Y, N]
-        }
-        Action::AbandonInterview =>
-        /*        */
-        {
-            [N, N, N, N, N, N, N, N, Y, N]
-        }
-        Action::TimeOutQuestion =>
-        /*         */
-        {
-            [N, N, N, N, N, N, N, N, Y, N]
-        }
-        Action::TakePartAsCandidate =>
-        /*     */
-        {
-            [N, N, N, N, N, N, N, O, N, N]
-        }
-        Action::TakePartAsInterviewer =>
-        /*   */
-        {
-            [N, Y, Y, J, A, N, N, N, N, N]
-        }
-        Action::ConductInterview =>
-        /*        */
-        {
-            [N, Y, Y, J, A, N, N, O, N, N]
-        }
-        Action::ConductAsAi =>
-        /*             */
-        {
-            [N, N, N, N, N, N, N, N, N, Y]
-        }
-        Action::Observe =>
-        /*                 */
-        {
-            [N, N, N, N, N, N, N, N, Y, Y]
-        }
-        Action::ReadObservations =>
-        /*        */
-        {
-            [N, Y, Y, J, A, N, Y, N, Y, Y]
-        }
-        Action::ReadInterview =>
-        /*           */
-        {
-            [N, Y, Y, J, A, Y, Y, O, Y, Y]
-        }
-        Action::OpenVerdict =>
-        /*             */
-        {
-            [N, N, N, N, N, N, N, N, Y, N]
-        }
-        Action::ProposeVerdict =>
-        /*          */
-        {
-            [N, N, N, N, N, N, N, N, N, Y]
-        }
-        Action::SignVerdict =>
-        /*             */
-        {
-            [N, Y, Y, J, A, N, N, N, N, N]
-        }
-        Action::RestartAssessment =>
-        /*       */
-        {
-            [N, Y, Y, N, N, N, N, N, N, N]
-        }
-        Action::ReadVerdict =>
-        /*             */
-        {
-            [N, Y, Y, J, A, Y, Y, N, Y, Y]
-        }
-        Action::ReadPrivateNotes =>
-        /*        */
-        {
-            [N, Y, Y, N, N, N, N, N, N, N]
-        }
-        Action::RecordAiCall =>
-        /*            */
-        {
-            [N, N, N, N, N, N, N, N, N, Y]
-        }
-        Action::ReadHistory =>
-        /*             */
-        {
-            [N, Y, N, N, N, N, Y, N, N, N]
-        }
-        Action::ReadDashboard =>
-        /*           */
-        {
-            [N, Y, Y, N, N, Y, N, N, N, N]
-        }
-        Action::Operate =>
-        /*                 */
-        {
-            [Y, N, N, N, N, N, N, N, N, N]
-        }
+        Action::RegisterCompany =>          [Y, N, N, N, N, N, N, N, Y, N],
+        Action::RequestCompany =>           [N, N, N, N, N, N, N, N, Y, N],
+        Action::DecideCompanyRequest =>     [Y, N, N, N, N, N, N, N, N, N],
+        Action::ReadCompany =>              [N, Y, Y, Y, Y, Y, Y, N, Y, N],
+        Action::ManageCompany =>            [N, Y, N, N, N, N, N, N, N, N],
+        Action::ManageMembers =>            [Y, Y, Y, N, N, N, N, N, Y, N],
+        Action::JoinCompany =>              [N, N, N, N, N, N, N, N, Y, N],
+        Action::KeepAccount =>              [N, N, N, N, N, N, N, N, Y, N],
+        Action::ManageApiKeys =>            [N, Y, N, N, N, N, N, N, N, N],
+        Action::DeactivateMember =>         [N, Y, N, N, N, N, N, N, N, N],
+        Action::WriteJob =>                 [N, Y, Y, J, N, N, N, N, N, N],
+        Action::ReadJob =>                  [N, Y, Y, Y, Y, Y, N, N, Y, Y],
+        Action::WriteCandidate =>           [N, Y, Y, N, N, N, N, N, N, N],
+        Action::ChangeApplicationStatus =>  [N, Y, Y, N, A, N, N, N, N, N],
+        Action::ReadCandidate =>            [N, Y, Y, J, A, Y, Y, N, Y, Y],
+        Action::ReadOutResume =>            [N, N, N, N, N, N, N, N, Y, Y],
+        Action::ScheduleInterview =>        [N, Y, Y, J, N, N, N, N, N, N],
+        Action::MarkNoShow =>               [N, Y, Y, J, N, N, N, N, Y, N],
+        Action::AbandonInterview =>         [N, N, N, N, N, N, N, N, Y, N],
+        Action::TimeOutQuestion =>          [N, N, N, N, N, N, N, N, Y, N],
+        Action::TakePartAsCandidate =>      [N, N, N, N, N, N, N, O, N, N],
+        Action::TakePartAsInterviewer =>    [N, Y, Y, J, A, N, N, N, N, N],
+        Action::ConductInterview =>         [N, Y, Y, J, A, N, N, O, N, N],
+        Action::ConductAsAi =>              [N, N, N, N, N, N, N, N, N, Y],
+        Action::Observe =>                  [N, N, N, N, N, N, N, N, Y, Y],
+        Action::ReadObservations =>         [N, Y, Y, J, A, N, Y, N, Y, Y],
+        Action::ReadInterview =>            [N, Y, Y, J, A, Y, Y, O, Y, Y],
+        Action::OpenVerdict =>              [N, N, N, N, N, N, N, N, Y, N],
+        Action::ProposeVerdict =>           [N, N, N, N, N, N, N, N, N, Y],
+        Action::SignVerdict =>              [N, Y, Y, J, A, N, N, N, N, N],
+        Action::RestartAssessment =>        [N, Y, Y, N, N, N, N, N, N, N],
+        Action::ReadVerdict =>              [N, Y, Y, J, A, Y, Y, N, Y, Y],
+        Action::ReadPrivateNotes =>         [N, Y, Y, N, N, N, N, N, N, N],
+        Action::RecordAiCall =>             [N, N, N, N, N, N, N, N, N, Y],
+        Action::ReadHistory =>              [N, Y, N, N, N, N, Y, N, N, N],
+        Action::ReadDashboard =>            [N, Y, Y, N, N, Y, N, N, N, N],
+        Action::Operate =>                  [Y, N, N, N, N, N, N, N, N, N],
     }
 }
 

@@ -50,6 +50,7 @@ const IDS: &[(&str, &str, &str)] = &[
     ("RetryParkedStreamInput", "id", OF_NO_COMPANY),
     ("SkipParkedEventInput", "id", OF_NO_COMPANY),
     ("ApproveCompanyRequestInput", "requestId", OF_NO_COMPANY),
+    ("companyRequests", "after", OF_NO_COMPANY),
     ("RejectCompanyRequestInput", "requestId", OF_NO_COMPANY),
 ];
 
