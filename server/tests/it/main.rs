@@ -12,6 +12,7 @@ mod client;
 mod clients;
 mod config;
 mod contracts;
+mod costly;
 mod distributed;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod door;

@@ -12,6 +12,8 @@
 #[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 #[path = "../it/client.rs"]
 mod client;
+#[path = "../it/costly.rs"]
+mod costly;
 #[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 #[path = "../it/job.rs"]
 mod job;
@@ -32,6 +34,7 @@ mod topic;
 mod world;
 
 mod connections;
+mod refusals;
 mod report;
 mod subscribers;
 
@@ -99,6 +102,7 @@ async fn load(plan: &Plan) {
     round.begin(&company).await;
     world.until_projected().await;
     let mut report = Report::default();
+    report.add(refusals::costly_documents(&company.hr).await);
     report.add(connections::many(plan, &company.hr).await);
     let steady = connections::steady(plan, &company.hr);
     let beside = async {
