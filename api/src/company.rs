@@ -406,7 +406,7 @@ impl CompanyQuery {
         #[graphql(desc = "Consistency tokens of changes that the answer must show.")]
         consistent_with: Option<Vec<String>>,
     ) -> async_graphql::Result<MemberConnection> {
-        let view = ctx.view(Action::ReadCompany)?;
+        let view = ctx.view(Action::ReadMembers)?;
         let (page, filter) = (forward(first, after)?, filter.unwrap_or_default().read());
         ctx.consistent(consistent_with).await?;
         let reads = &ctx.state()?.reads;
@@ -426,7 +426,7 @@ impl CompanyQuery {
         #[graphql(desc = "Consistency tokens of changes that the answer must show.")]
         consistent_with: Option<Vec<String>>,
     ) -> async_graphql::Result<Option<Member>> {
-        let view = ctx.view(Action::ReadCompany)?;
+        let view = ctx.view(Action::ReadMembers)?;
         let member = id("id", &member_id)?;
         ctx.consistent(consistent_with).await?;
         let row = members::get(&ctx.state()?.reads, &view, member).await.map_err(ApiError::from)?;

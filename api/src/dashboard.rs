@@ -94,7 +94,8 @@ pub struct DashboardQuery;
 
 #[Object]
 impl DashboardQuery {
-    /// Counts over the company.
+    /// Counts over what the caller may see: the company, or a hiring manager's own jobs and what belongs to
+    /// them.
     async fn hr_dashboard(
         &self,
         ctx: &Context<'_>,

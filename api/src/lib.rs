@@ -39,8 +39,8 @@ mod visitor;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
 use commands::{Bus, Files};
 use identity::Identity;
@@ -95,7 +95,12 @@ pub fn router(state: ApiState) -> Router {
         .route("/.well-known/jwks.json", get(jwks).with_state(state))
 }
 
-async fn jwks(State(state): State<ApiState>) -> impl IntoResponse {
-    // So long may verifiers go on without asking again.
-    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(state.identity.jwks()))
+async fn jwks(State(state): State<ApiState>) -> Response {
+    match state.identity.jwks().await {
+        // A key is published for as long before it signs.
+        Ok(keys) => ([(header::CACHE_CONTROL, "public, max-age=300")], Json(keys)).into_response(),
+        Err(_) => {
+            ([(header::CACHE_CONTROL, "no-store")], StatusCode::SERVICE_UNAVAILABLE).into_response()
+        }
+    }
 }

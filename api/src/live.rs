@@ -101,7 +101,8 @@ pub fn audience(event: &Event) -> Audience {
         Event::Application(_) | Event::Candidate(_) | Event::Resume(_) => {
             All(Action::ReadCandidate)
         }
-        Event::Company(_) | Event::Member(_) => All(Action::ReadCompany),
+        Event::Company(_) => All(Action::ReadCompany),
+        Event::Member(_) => All(Action::ReadMembers),
         Event::Job(_) => All(Action::ReadJob),
     }
 }

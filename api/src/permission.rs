@@ -15,8 +15,10 @@ pub enum Right {
     RequestCompany,
     /// See requests of companies, approve and reject them.
     DecideCompanyRequest,
-    /// See the own company and its people.
+    /// See the own company, and whose deeds those are that one may see.
     ReadCompany,
+    /// See the company's people.
+    ReadMembers,
     /// Change the own company.
     ManageCompany,
     /// Invite people and assign roles.
@@ -79,7 +81,7 @@ pub enum Right {
     RecordAiCall,
     /// Replay histories, see who did what.
     ReadHistory,
-    /// See counts over the whole company.
+    /// See counts over what one may see.
     ReadDashboard,
     /// Look after what runs: how far read models are, streams that are parked.
     Operate,

@@ -97,7 +97,7 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, ApiError> {
     let (loaders, id) = (ctx.loaders()?, id.as_str());
     Ok(match id.split('_').next() {
         Some(CompanyId::PREFIX) => company(ctx, id).await?.map(Node::Company),
-        Some(MemberId::PREFIX) => {
+        Some(MemberId::PREFIX) if ctx.view_if_any(Action::ReadMembers).is_some() => {
             load::<MemberId, _>(&loaders.members, id).await?.map(|row| Node::Member(Member(row)))
         }
         Some(JobId::PREFIX) => {

@@ -16,8 +16,10 @@ pub enum Action {
     RequestCompany,
     /// See requests of companies, approve and reject them.
     DecideCompanyRequest,
-    /// See the own company and its people.
+    /// See the own company, and whose deeds those are that one may see.
     ReadCompany,
+    /// See the company's people.
+    ReadMembers,
     /// Change the own company.
     ManageCompany,
     /// Invite people and assign roles.
@@ -80,7 +82,7 @@ pub enum Action {
     RecordAiCall,
     /// Replay histories, see who did what.
     ReadHistory,
-    /// See counts over the whole company.
+    /// See counts over what one may see.
     ReadDashboard,
     /// Look after what runs: how far read models are, streams that are parked.
     Operate,
@@ -88,11 +90,12 @@ pub enum Action {
 
 impl Action {
     /// Every right, in the order of the table.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::RegisterCompany,
         Self::RequestCompany,
         Self::DecideCompanyRequest,
         Self::ReadCompany,
+        Self::ReadMembers,
         Self::ManageCompany,
         Self::ManageMembers,
         Self::JoinCompany,
@@ -137,6 +140,7 @@ impl Action {
         matches!(
             self,
             Self::ReadCompany
+                | Self::ReadMembers
                 | Self::WriteJob
                 | Self::ReadJob
                 | Self::WriteCandidate
@@ -238,6 +242,7 @@ fn row(action: Action) -> [Grant; 10] {
         Action::RequestCompany =>           [N, N, N, N, N, N, N, N, Y, N],
         Action::DecideCompanyRequest =>     [Y, N, N, N, N, N, N, N, N, N],
         Action::ReadCompany =>              [N, Y, Y, Y, Y, Y, Y, N, Y, N],
+        Action::ReadMembers =>              [N, Y, Y, Y, Y, Y, N, N, Y, N],
         Action::ManageCompany =>            [N, Y, N, N, N, N, N, N, N, N],
         Action::ManageMembers =>            [Y, Y, Y, N, N, N, N, N, Y, N],
         Action::JoinCompany =>              [N, N, N, N, N, N, N, N, Y, N],
@@ -269,7 +274,7 @@ fn row(action: Action) -> [Grant; 10] {
         Action::ReadPrivateNotes =>         [N, Y, Y, N, N, N, N, N, N, N],
         Action::RecordAiCall =>             [N, N, N, N, N, N, N, N, N, Y],
         Action::ReadHistory =>              [N, Y, N, N, N, N, Y, N, N, N],
-        Action::ReadDashboard =>            [N, Y, Y, N, N, Y, N, N, N, N],
+        Action::ReadDashboard =>            [N, Y, Y, J, N, Y, N, N, N, N],
         Action::Operate =>                  [Y, N, N, N, N, N, N, N, N, N],
     }
 }

@@ -5,7 +5,7 @@ mod api_keys;
 mod error;
 mod id_token;
 mod invitations;
-mod keys;
+pub mod keys;
 mod lockout;
 pub mod mail;
 pub mod outbox;
@@ -94,7 +94,8 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Unavailable`] when the signing keys cannot be read.
     pub async fn start(pool: PgPool, bus: Arc<Bus>) -> Result<Self, IdentityError> {
-        let keys = keys::KeyRing::load(&pool, &bus).await?;
+        let keys = keys::KeyRing::new(pool.clone(), Arc::clone(&bus));
+        keys.keys().await?;
         let standing = Cache::builder().max_capacity(100_000).time_to_live(FRESH).build();
         let keyed = Cache::builder().max_capacity(10_000).time_to_live(FRESH).build();
         Ok(Self { pool, bus, keys, standing, keyed, web: Arc::new(sign_on::NoWeb) })
@@ -107,8 +108,10 @@ impl Identity {
     }
 
     /// The public keys, as a JSON Web Key Set (RFC 7517).
-    #[must_use]
-    pub fn jwks(&self) -> serde_json::Value {
-        self.keys.jwks()
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`]
+    pub async fn jwks(&self) -> Result<serde_json::Value, IdentityError> {
+        Ok(self.keys.keys().await?.jwks())
     }
 }

@@ -122,7 +122,7 @@ impl Identity {
         let order = Order::of_client(access_id, b"use".to_vec());
         let first_use = Command::UseAccess { access_id };
         self.bus.execute::<Interview>(&guest, interview_id.0, first_use, order).await?;
-        self.guest_session(company_id, interview_id, candidate_id, access_id)
+        self.guest_session(company_id, interview_id, candidate_id, access_id).await
     }
 }
 

@@ -125,7 +125,7 @@ impl Identity {
         tx.commit().await?;
         Ok(Session {
             refresh_token: Some(refresh),
-            ..self.person_session(account, session_id, caller, is_bound)?
+            ..self.person_session(account, session_id, caller, is_bound).await?
         })
     }
 
@@ -202,7 +202,7 @@ impl Identity {
         tx.commit().await?;
         Ok(Session {
             refresh_token: Some(refresh),
-            ..self.person_session(account, session_id, caller, is_bound)?
+            ..self.person_session(account, session_id, caller, is_bound).await?
         })
     }
 

@@ -23,6 +23,8 @@ const AUDIENCE: &str = "colloquy-api";
 const ACCESS_LIFE: TimeDelta = TimeDelta::minutes(15);
 /// Life of a token for one interview (C01); it is renewed with the interview's access token.
 const INTERVIEW_LIFE: TimeDelta = TimeDelta::minutes(60);
+/// How long a token may run after the key that signed it stopped to sign.
+pub(crate) const LONGEST_LIFE: TimeDelta = TimeDelta::minutes(61);
 /// How far the clocks of replicas may stand apart.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(60);
 /// Longest token looked at, in bytes.
@@ -92,7 +94,7 @@ enum Kind {
 
 impl Identity {
     /// A session of a person with a login, without its refresh token.
-    pub(crate) fn person_session(
+    pub(crate) async fn person_session(
         &self,
         account: AccountId,
         session_id: Uuid,
@@ -109,11 +111,11 @@ impl Identity {
                 return Err(IdentityError::InvalidToken);
             }
         };
-        self.session(account.0, kind, caller, ACCESS_LIFE)
+        self.session(account.0, kind, caller, ACCESS_LIFE).await
     }
 
     /// A session of whoever holds an interview's access token.
-    pub(crate) fn guest_session(
+    pub(crate) async fn guest_session(
         &self,
         company: CompanyId,
         interview: InterviewId,
@@ -123,10 +125,10 @@ impl Identity {
         let kind = Kind::Interview { company_id: company.0, interview_id: interview.0, access_id };
         let actor = Actor::Guest { interview, candidate };
         let caller = Caller { company, actor, roles: vec![] };
-        self.session(candidate.0, kind, caller, INTERVIEW_LIFE)
+        self.session(candidate.0, kind, caller, INTERVIEW_LIFE).await
     }
 
-    fn session(
+    async fn session(
         &self,
         sub: Uuid,
         kind: Kind,
@@ -144,8 +146,9 @@ impl Identity {
             jti: commands::new_id(self.bus.clock()),
             kind,
         };
-        let (id, key) = self.keys.signing().ok_or(IdentityError::Unavailable)?;
-        let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::EdDSA) };
+        let keys = self.keys.keys().await?;
+        let (id, key) = keys.signing().ok_or(IdentityError::Unavailable)?;
+        let header = Header { kid: Some(id), ..Header::new(Algorithm::EdDSA) };
         let token = jsonwebtoken::encode(&header, &claims, key).map_err(|error| {
             tracing::error!(%error, "a token cannot be signed");
             IdentityError::Unavailable
@@ -167,7 +170,7 @@ impl Identity {
                 None => self.keyed_anew(token, hash).await,
             };
         }
-        let claims = self.running(token)?;
+        let claims = self.running(token).await?;
         match self.standing.get(&claims.jti) {
             Some(standing) => principal(&claims, standing),
             None => self.stands(&claims).await,
@@ -182,7 +185,7 @@ impl Identity {
         if token.starts_with(api_keys::PREFIX) {
             return self.keyed_anew(token, token_hash(token)).await;
         }
-        let claims = self.running(token)?;
+        let claims = self.running(token).await?;
         self.stands(&claims).await
     }
 
@@ -200,8 +203,8 @@ impl Identity {
     }
 
     /// What an intact token of ours says that has not expired.
-    fn running(&self, token: &str) -> Result<Claims, IdentityError> {
-        let claims = self.claims(token)?;
+    async fn running(&self, token: &str) -> Result<Claims, IdentityError> {
+        let claims = self.claims(token).await?;
         let now = self.bus.now();
         // Another replica's clock may be a little ahead, and none by more.
         if claims.iat > (now + CLOCKS_APART).timestamp() {
@@ -214,7 +217,7 @@ impl Identity {
     }
 
     /// What an intact token of ours says, expired or not.
-    fn claims(&self, token: &str) -> Result<Claims, IdentityError> {
+    async fn claims(&self, token: &str) -> Result<Claims, IdentityError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(IdentityError::InvalidToken);
         }
@@ -223,7 +226,8 @@ impl Identity {
         if header.crit.is_some() {
             return Err(IdentityError::InvalidToken);
         }
-        let key = header.kid.as_deref().and_then(|id| self.keys.verifying(id));
+        let keys = self.keys.keys().await?;
+        let key = header.kid.as_deref().and_then(|id| keys.verifying(id));
         let key = key.ok_or(IdentityError::InvalidToken)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&[AUDIENCE]);

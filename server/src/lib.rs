@@ -21,6 +21,7 @@ pub mod proof;
 pub mod published;
 pub mod roles;
 pub mod secrets_file;
+pub mod signing_keys;
 pub mod store;
 pub mod telemetry;
 pub mod vectors;

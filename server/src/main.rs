@@ -18,6 +18,7 @@ use server::operate::{self, ParkedVerb, RebuildArgs};
 use server::parts::Parts;
 use server::proof::{self, ExportArgs, ProofVerb, VerifyArgs};
 use server::roles::Roles;
+use server::signing_keys::{self, KeysVerb};
 use server::store::StoreError;
 use server::web::Providers;
 use server::{bootstrap, contracts, demo, doctor, embedded, faults, published, telemetry};
@@ -81,6 +82,11 @@ enum Role {
     Logins {
         #[command(subcommand)]
         verb: LoginsVerb,
+    },
+    /// The keys that access tokens are signed with.
+    Keys {
+        #[command(subcommand)]
+        verb: KeysVerb,
     },
     /// Says what is missing.
     Doctor,
@@ -264,6 +270,7 @@ async fn with_database(
                 let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
                 logins::administer(&identity, &verb).await?;
             }
+            Role::Keys { verb } => signing_keys::administer(&parts.pool, &verb).await?,
             Role::Relay { verb: Some(RelayVerb::Check) } => relay_check(&parts).await?,
             Role::Relay { verb: None } => {
                 roles.prove().await?;

@@ -1,6 +1,7 @@
 //! Identity on real tables and a log in memory: who may enter, and for how long.
 
 mod api_keys;
+mod keys;
 mod lockout;
 mod recovery;
 mod registration;
