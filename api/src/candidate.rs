@@ -455,7 +455,8 @@ impl CandidateQuery {
             CandidateFilter,
         >,
         #[graphql(desc = "How many, 1 to 100; 20 without it.")] first: Option<i32>,
-        #[graphql(desc = "The page after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The page after this cursor of the same list with the same filter.")]
+        after: Option<String>,
         #[graphql(desc = "Consistency tokens of changes that the answer must show.")]
         consistent_with: Option<Vec<String>>,
     ) -> async_graphql::Result<CandidateConnection> {
@@ -495,7 +496,8 @@ impl CandidateQuery {
             ApplicationFilter,
         >,
         #[graphql(desc = "How many, 1 to 100; 20 without it.")] first: Option<i32>,
-        #[graphql(desc = "The page after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The page after this cursor of the same list with the same filter.")]
+        after: Option<String>,
         #[graphql(desc = "Consistency tokens of changes that the answer must show.")]
         consistent_with: Option<Vec<String>>,
     ) -> async_graphql::Result<ApplicationConnection> {

@@ -402,7 +402,8 @@ impl CompanyQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Which members are shown; all without it.")] filter: Option<MemberFilter>,
         #[graphql(desc = "How many, 1 to 100; 20 without it.")] first: Option<i32>,
-        #[graphql(desc = "The page after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The page after this cursor of the same list with the same filter.")]
+        after: Option<String>,
         #[graphql(desc = "Consistency tokens of changes that the answer must show.")]
         consistent_with: Option<Vec<String>>,
     ) -> async_graphql::Result<MemberConnection> {

@@ -180,8 +180,8 @@ entries! {
         "A consistency token is malformed, names a version that does not exist, or another company's stream."
         "Send tokens as they were received."
     "CURSOR_INVALID" ValidationFailed 400
-        "The cursor was not made by this list or subscription."
-        "Send a cursor as it was received, to the field that it came from."
+        "The cursor was not made by this list with this filter, or by this subscription."
+        "Send a cursor as it was received, to the field and with the filter that it came from."
     "CURSOR_AHEAD" ValidationFailed 400
         "The cursor is past the end of the log."
         "Start from the last cursor that was received."

@@ -612,9 +612,11 @@ impl Interview {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many from the start, 1 to 100; 20 without it.")] first: Option<i32>,
-        #[graphql(desc = "The page after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The page after this cursor of the same list with the same filter.")]
+        after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100, instead of `first`.")] last: Option<i32>,
-        #[graphql(desc = "The page before this cursor.")] before: Option<String>,
+        #[graphql(desc = "The page before this cursor of the same list with the same filter.")]
+        before: Option<String>,
     ) -> async_graphql::Result<TurnConnection> {
         let page = both_ways(first, after.clone(), last, before.clone())?;
         if let Some((version, _, _)) = self.past {
