@@ -24,4 +24,5 @@ pub mod secrets_file;
 pub mod store;
 pub mod telemetry;
 pub mod vectors;
+mod wall;
 pub mod web;
