@@ -20,6 +20,82 @@ create table read_model_generation (
 );
 create unique index on read_model_generation (model, version) where live;
 
+-- The second wall between companies: a role that owns nothing sees the rows of the company that its
+-- connection names, and none where it names none. The owner, who fills the tables, sees all.
+create function rm_wall(part text) returns void language plpgsql as $$
+begin
+  execute format('alter table %I enable row level security', part);
+  execute format('create policy company on %I for select
+                    using (company_id = nullif(current_setting(''colloquy.company_id'', true), '''')::uuid)', part);
+end $$;
+
+-- Whoever may read a shape may read what is made after it.
+create function rm_share(of_shape text, part text) returns void language plpgsql as $$
+declare
+  reader text;
+begin
+  for reader in
+    select r.rolname from pg_class c, aclexplode(c.relacl) a join pg_roles r on r.oid = a.grantee
+     where c.oid = of_shape::regclass and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+  loop
+    execute format('grant select on %I to %I', part, reader);
+  end loop;
+end $$;
+
+-- A view that queries find. It asks with the rights of whoever asks it, so that the wall stands behind it.
+create function rm_show(of_shape text, of_version int, part text) returns void language plpgsql as $$
+declare
+  shown constant text := of_shape || '_v' || of_version;
+begin
+  execute format('create view %I with (security_invoker = true) as select * from %I', shown, part);
+  perform rm_share(of_shape, shown);
+end $$;
+
+-- Lets a role read every read model, those made later included. Nothing is locked where it may already.
+create function rm_let_read(reader text) returns void language plpgsql as $$
+declare
+  part text;
+  parts constant text :=
+    'select p from read_model_generation g,
+            lateral (values (g.shape), (g.table_name), (case when g.live then g.shape || ''_v'' || g.version end)) v(p)
+      where p is not null and not has_table_privilege($1, p, ''select'') group by p';
+begin
+  if not has_schema_privilege(reader, 'public', 'usage') then
+    execute format('grant usage on schema public to %I', reader);
+  end if;
+  execute parts into part using reader;
+  if part is null then
+    return;
+  end if;
+  -- Nothing is made, shown or dropped meanwhile.
+  lock table read_model_generation in share row exclusive mode;
+  for part in execute parts using reader loop
+    execute format('grant select on %I to %I', part, reader);
+  end loop;
+end $$;
+
+-- The role that reads this database where none is given. Roles are of a whole server, which may have more
+-- databases of the product.
+create function rm_reader() returns text language sql stable as $$
+  select 'colloquy_reader_' || oid from pg_database where datname = current_database()
+$$;
+
+-- Makes that role if there is none, with the verifier of its password, RFC 5803; `anew` gives it to one
+-- that is there. Whoever calls this must be allowed to make roles.
+create function rm_make_reader(verifier text, anew boolean) returns void language plpgsql as $$
+declare
+  known boolean;
+begin
+  perform pg_advisory_xact_lock(7305808870195457909);
+  select exists (select from pg_roles where rolname = rm_reader()) into known;
+  if not known then
+    execute format('create role %I', rm_reader());
+  end if;
+  if anew or not known then
+    execute format('alter role %I login password %L', rm_reader(), verifier);
+  end if;
+end $$;
+
 -- Makes an empty table after the shape, without its secondary indexes, which are built when it is full.
 create function rm_create_generation(of_model text, of_version int, of_shape text) returns int
 language plpgsql as $$
@@ -39,6 +115,8 @@ begin
   end if;
   insert into read_model_generation (model, generation, version, shape, table_name, consumer)
   values (of_model, number, of_version, of_shape, part, format('%s.v%s.g%s', of_model, of_version, number));
+  perform rm_wall(part);
+  perform rm_share(of_shape, part);
   return number;
 end $$;
 
@@ -74,7 +152,7 @@ begin
   select * into strict chosen from read_model_generation
    where model = of_model and generation = of_generation and filled for update;
   execute format('drop view if exists %I', chosen.shape || '_v' || chosen.version);
-  execute format('create view %I as select * from %I', chosen.shape || '_v' || chosen.version, chosen.table_name);
+  perform rm_show(chosen.shape, chosen.version, chosen.table_name);
   update read_model_generation set live = false
    where model = of_model and version = chosen.version and live;
   update read_model_generation set live = true, went_live_at = clock_timestamp()
@@ -116,7 +194,7 @@ begin
     execute format('alter table %I %s', made.table_name, action);
   end loop;
   for made in select * from read_model_generation where shape = of_shape and live loop
-    execute format('create view %I as select * from %I', of_shape || '_v' || made.version, made.table_name);
+    perform rm_show(of_shape, made.version, made.table_name);
   end loop;
 end $$;
 
@@ -127,7 +205,7 @@ select model, 1, 1, shape, shape, model || '.v1', true
                ('companies', 'rm_company'), ('interviews', 'rm_interview'), ('jobs', 'rm_job'),
                ('members', 'rm_member'), ('observations', 'rm_observation'), ('resumes', 'rm_resume'),
                ('transcripts', 'rm_transcript_turn'), ('verdicts', 'rm_verdict')) as known(model, shape);
-select rm_go_live(model, generation) from read_model_generation;
+select rm_wall(shape), rm_go_live(model, generation) from read_model_generation;
 
 -- Who asked for a parked stream to be tried again; until it was, it does not count as parked.
 alter table consumer_parked add column retry_by text;

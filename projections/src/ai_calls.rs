@@ -213,7 +213,7 @@ pub async fn list(
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn count(reads: &Reads, view: &View, filter: &Filter) -> Result<u64, QueryError> {
-    page::count(reads, &LIST, |sql| filter.restrict(sql, view)).await
+    page::count(reads, &LIST, view.company, |sql| filter.restrict(sql, view)).await
 }
 
 /// The calls with these ids that the view shows: where results come from.
@@ -226,6 +226,6 @@ pub async fn by_ids(
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Row>, QueryError> {
     let restrict = |sql: &mut Sql| reachable(sql, view);
-    let rows = page::batch(reads, &LIST, LIST.id, ids.to_vec(), restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, LIST.id, ids.to_vec(), restrict).await?;
     Ok(page::by_key(rows, |row: &Row| row.call_id))
 }

@@ -180,7 +180,7 @@ pub async fn list(
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn count(reads: &Reads, view: &View, filter: &Filter) -> Result<u64, QueryError> {
-    page::count(reads, &LIST, |sql| filter.restrict(sql, view)).await
+    page::count(reads, &LIST, view.company, |sql| filter.restrict(sql, view)).await
 }
 
 /// One application, if the view shows it.
@@ -202,7 +202,7 @@ pub async fn by_ids(
 ) -> Result<HashMap<ApplicationId, Row>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::applications(sql, view, "t");
-    let rows = page::batch(reads, &LIST, LIST.id, ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, LIST.id, ids, restrict).await?;
     Ok(page::by_key(rows, |row: &Row| row.application_id))
 }
 
@@ -217,6 +217,6 @@ pub async fn by_candidates(
 ) -> Result<HashMap<CandidateId, Vec<Row>>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::applications(sql, view, "t");
-    let rows = page::batch(reads, &LIST, "candidate_id", ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, "candidate_id", ids, restrict).await?;
     Ok(page::grouped(rows, |row: &Row| row.candidate_id))
 }

@@ -128,7 +128,7 @@ async fn look(
 ) -> Result<(Caught, Vec<Behind>), WaitError> {
     let mut caught = Caught::default();
     let mut behind_by = vec![];
-    let mut conn = reads.pool.acquire().await?;
+    let mut conn = reads.platform.acquire().await?;
     let consumers = generation::live_consumers(&mut conn, models).await?;
     for model in models {
         let wanted: Vec<&Token> =

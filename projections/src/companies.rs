@@ -115,6 +115,6 @@ pub async fn by_ids(
 ) -> Result<HashMap<CompanyId, Row>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut _| scope::whole_company(sql, view, "t");
-    let rows = page::batch(reads, &LIST, LIST.id, ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, LIST.id, ids, restrict).await?;
     Ok(page::by_key(rows, |row: &Row| row.company_id))
 }

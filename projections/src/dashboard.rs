@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::application::Status as ApplicationStatus;
 use domain::interview::Status as InterviewStatus;
 use domain::values::Spelled;
-use sqlx::Row as _;
+use sqlx::{PgConnection, Row as _};
 
 use crate::applications::Applications;
 use crate::candidates::{Candidates, Status as CandidateStatus};
@@ -57,18 +57,19 @@ pub async fn counts(
     view: &View,
     today: Range<DateTime<Utc>>,
 ) -> Result<Counts, QueryError> {
+    let conn = &mut *reads.of(view.company).await?;
     Ok(Counts {
-        interviews: by_status(reads, view, Interviews::VIEW, scope::rounds).await?,
-        applications: by_status(reads, view, Applications::VIEW, scope::applications).await?,
-        verdicts: by_status(reads, view, Verdicts::VIEW, scope::rounds).await?,
-        jobs: by_status(reads, view, Jobs::VIEW, scope::jobs).await?,
-        candidates: by_status(reads, view, Candidates::VIEW, scope::candidates).await?,
-        today: of_day(reads, view, today).await?,
+        interviews: by_status(conn, view, Interviews::VIEW, scope::rounds).await?,
+        applications: by_status(conn, view, Applications::VIEW, scope::applications).await?,
+        verdicts: by_status(conn, view, Verdicts::VIEW, scope::rounds).await?,
+        jobs: by_status(conn, view, Jobs::VIEW, scope::jobs).await?,
+        candidates: by_status(conn, view, Candidates::VIEW, scope::candidates).await?,
+        today: of_day(conn, view, today).await?,
     })
 }
 
 async fn by_status<S: Spelled + Ord>(
-    reads: &Reads,
+    conn: &mut PgConnection,
     view: &View,
     table: &'static str,
     restrict: fn(&mut Sql, &View, &str),
@@ -78,7 +79,7 @@ async fn by_status<S: Spelled + Ord>(
     restrict(&mut sql, view, "t");
     sql.push(" group by t.status");
     let mut counts: BTreeMap<S, u64> = S::ALL.iter().map(|status| (*status, 0)).collect();
-    for row in sql.build().fetch_all(&reads.pool).await? {
+    for row in sql.build().fetch_all(&mut *conn).await? {
         let n: i64 = row.try_get("n")?;
         if let Some(status) = S::parse(row.try_get("status")?) {
             counts.insert(status, u64::try_from(n).unwrap_or_default());
@@ -88,7 +89,7 @@ async fn by_status<S: Spelled + Ord>(
 }
 
 async fn of_day(
-    reads: &Reads,
+    conn: &mut PgConnection,
     view: &View,
     day: Range<DateTime<Utc>>,
 ) -> Result<Today, QueryError> {
@@ -104,7 +105,7 @@ async fn of_day(
     within(&mut sql, "t.ended_at");
     sql.push(") as n_completed from ").push(Interviews::VIEW).push(" t where ");
     scope::rounds(&mut sql, view, "t");
-    let row = sql.build().fetch_one(&reads.pool).await?;
+    let row = sql.build().fetch_one(&mut *conn).await?;
     let number = |column: &str| -> sqlx::Result<u64> {
         Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or_default())
     };
@@ -114,7 +115,7 @@ async fn of_day(
     scope::rounds(&mut sql, view, "t");
     sql.push(" and t.status = 'SIGNED' and ");
     within(&mut sql, "(t.signature ->> 'at')::timestamptz");
-    let n_signed: i64 = sql.build_query_scalar().fetch_one(&reads.pool).await?;
+    let n_signed: i64 = sql.build_query_scalar().fetch_one(conn).await?;
     Ok(Today {
         n_scheduled: number("n_scheduled")?,
         n_started: number("n_started")?,

@@ -466,7 +466,7 @@ pub async fn list(
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn count(reads: &Reads, view: &View, filter: &Filter) -> Result<u64, QueryError> {
-    page::count(reads, &LIST, |sql| filter.restrict(sql, view)).await
+    page::count(reads, &LIST, view.company, |sql| filter.restrict(sql, view)).await
 }
 
 /// One interview, if the view shows it.
@@ -488,7 +488,7 @@ pub async fn by_ids(
 ) -> Result<HashMap<InterviewId, Row>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::rounds(sql, view, "t");
-    let rows = page::batch(reads, &LIST, LIST.id, ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, LIST.id, ids, restrict).await?;
     Ok(page::by_key(rows, |row: &Row| row.interview_id))
 }
 
@@ -503,7 +503,7 @@ pub async fn by_applications(
 ) -> Result<HashMap<ApplicationId, Vec<Row>>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::rounds(sql, view, "t");
-    let rows = page::batch(reads, &LIST, "application_id", ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, "application_id", ids, restrict).await?;
     Ok(page::grouped(rows, |row: &Row| row.application_id))
 }
 

@@ -43,7 +43,7 @@ pub async fn recent(reads: &Reads) -> Result<Vec<Lag>, QueryError> {
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn all_are_filled(reads: &Reads) -> Result<bool, QueryError> {
-    Ok(generation::missing(&reads.pool).await?.is_empty())
+    Ok(generation::missing(&reads.platform).await?.is_empty())
 }
 
 /// The lag of every read model, also as the gauges `colloquy_projection_lag_events`,
@@ -53,7 +53,7 @@ pub async fn all_are_filled(reads: &Reads) -> Result<bool, QueryError> {
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn lag(reads: &Reads) -> Result<Vec<Lag>, QueryError> {
-    let mut conn = reads.pool.acquire().await?;
+    let mut conn = reads.platform.acquire().await?;
     let consumers = generation::live_consumers(&mut conn, MODELS).await?;
     let mut lags = vec![];
     for model in MODELS {

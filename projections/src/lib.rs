@@ -40,6 +40,7 @@ pub mod token;
 pub mod transcripts;
 pub mod verdicts;
 pub mod verify;
+pub mod wall;
 
 // Whoever stands above the read side needs the log's places and events, but not the log.
 pub use eventlog::codec::Recorded;

@@ -180,7 +180,7 @@ pub async fn list(
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn count(reads: &Reads, view: &View, filter: &Filter) -> Result<u64, QueryError> {
-    page::count(reads, &LIST, |sql| filter.restrict(sql, view)).await
+    page::count(reads, &LIST, view.company, |sql| filter.restrict(sql, view)).await
 }
 
 /// The observations of these interviews that the view shows, oldest first.
@@ -194,6 +194,6 @@ pub async fn by_interviews(
 ) -> Result<HashMap<InterviewId, Vec<Row>>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::of_interview(sql, view, "t", "interview_id");
-    let rows = page::batch(reads, &LIST, "interview_id", ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, "interview_id", ids, restrict).await?;
     Ok(page::grouped(rows, |row: &Row| row.interview_id))
 }

@@ -315,7 +315,7 @@ pub(crate) async fn page<R: DeserializeOwned + Send + Unpin + 'static>(
     sql.push(" order by ").push(list.sort).push(" ").push(direction);
     sql.push(", t.").push(list.id).push(" ").push(direction);
     sql.push(" limit ").push_bind(i64::from(request.size) + 1);
-    let mut found = sql.build().fetch_all(&reads.pool).await?;
+    let mut found = sql.build().fetch_all(&mut *reads.of(company).await?).await?;
     let more = found.len() > usize::from(request.size);
     found.truncate(usize::from(request.size));
     let edges = found.iter().map(|row| list.edge(row, bound));
@@ -335,12 +335,13 @@ pub(crate) async fn page<R: DeserializeOwned + Send + Unpin + 'static>(
 pub(crate) async fn count(
     reads: &Reads,
     list: &List,
+    company: CompanyId,
     restrict: impl Fn(&mut Sql),
 ) -> Result<u64, QueryError> {
     let mut sql = Sql::new("select count(*) from ");
     sql.push(list.table).push(" t where ");
     restrict(&mut sql);
-    let n: i64 = sql.build_query_scalar().fetch_one(&reads.pool).await?;
+    let n: i64 = sql.build_query_scalar().fetch_one(&mut *reads.of(company).await?).await?;
     Ok(u64::try_from(n).unwrap_or_default())
 }
 
@@ -348,6 +349,7 @@ pub(crate) async fn count(
 pub(crate) async fn batch<R: DeserializeOwned + Send + Unpin + 'static>(
     reads: &Reads,
     list: &List,
+    company: CompanyId,
     column: &'static str,
     ids: Vec<Uuid>,
     restrict: impl Fn(&mut Sql),
@@ -365,7 +367,7 @@ pub(crate) async fn batch<R: DeserializeOwned + Send + Unpin + 'static>(
     };
     sql.push(" order by ").push(list.sort).push(" ").push(direction);
     sql.push(", t.").push(list.id).push(" ").push(direction);
-    let found = sql.build().fetch_all(&reads.pool).await?;
+    let found = sql.build().fetch_all(&mut *reads.of(company).await?).await?;
     let rows = found.iter().map(|row| row.try_get("row").map(|Json(row)| row));
     Ok(rows.collect::<sqlx::Result<_>>()?)
 }

@@ -10,7 +10,7 @@ use crate::query::Reads;
 /// # Errors
 /// [`ParkedError::Unavailable`].
 pub async fn list(reads: &Reads, limit: u32) -> Result<Vec<Parked>, ParkedError> {
-    eventlog::parked::list(&mut *reads.pool.acquire().await?, limit).await
+    eventlog::parked::list(&mut *reads.platform.acquire().await?, limit).await
 }
 
 /// Asks for another try; answers what was parked.
@@ -18,7 +18,7 @@ pub async fn list(reads: &Reads, limit: u32) -> Result<Vec<Parked>, ParkedError>
 /// # Errors
 /// [`ParkedError::NotParked`], [`ParkedError::Unavailable`].
 pub async fn retry(reads: &Reads, place: &Place, by: &str) -> Result<Parked, ParkedError> {
-    let mut conn = reads.pool.acquire().await?;
+    let mut conn = reads.platform.acquire().await?;
     eventlog::parked::retry(&mut conn, place, by).await?;
     eventlog::parked::find(&mut conn, place).await
 }
@@ -34,6 +34,6 @@ pub async fn skip(
     reason: &str,
     by: &str,
 ) -> Result<Parked, ParkedError> {
-    let mut conn = reads.pool.acquire().await?;
+    let mut conn = reads.platform.acquire().await?;
     eventlog::parked::skip(&mut conn, place, Version(version), reason, by).await
 }

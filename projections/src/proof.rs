@@ -29,7 +29,7 @@ pub struct Proof {
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn of(reads: &Reads, entries: &[Entry]) -> Result<Vec<Option<Proof>>, QueryError> {
-    let shelf = Shelf::new(reads.pool.clone());
+    let shelf = Shelf::new(reads.platform.clone());
     let Some(latest) = shelf.latest().await.map_err(unavailable)? else {
         return Ok(vec![None; entries.len()]);
     };
@@ -70,7 +70,7 @@ pub const RECENT: Duration = Duration::from_secs(2);
 /// [`QueryError::Unavailable`].
 pub async fn published(reads: &Reads) -> Result<Published, QueryError> {
     let ask = async {
-        let shelf = Shelf::new(reads.pool.clone());
+        let shelf = Shelf::new(reads.platform.clone());
         let keys = shelf.keys().await.map_err(unavailable)?;
         let checkpoint = shelf.latest().await.map_err(unavailable)?.map(|latest| latest.note);
         Ok(Published { keys, checkpoint })

@@ -7,12 +7,14 @@ use domain::permission::Scope;
 use eventlog::clock::Clock;
 use eventlog::codec::Codec;
 use eventlog::store::EventStore;
+use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, QueryBuilder};
 
 use crate::lag::Lag;
 use crate::page::PageError;
 use crate::proof::Published;
 use crate::recent::Recent;
+use crate::wall::Readers;
 
 /// A query under construction: fragments are constants, values are bound.
 pub(crate) type Sql = QueryBuilder<Postgres>;
@@ -20,7 +22,9 @@ pub(crate) type Sql = QueryBuilder<Postgres>;
 /// Where the read side reads: the read models' database, and the log for replay and "as of".
 #[derive(Clone)]
 pub struct Reads {
-    pub(crate) pool: PgPool,
+    /// Connections of the owner, for what is of no company: progress, parked streams, the proof.
+    pub(crate) platform: PgPool,
+    readers: Readers,
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) codec: Codec,
     pub(crate) clock: Arc<dyn Clock>,
@@ -29,16 +33,23 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Reads from this database and this log.
+    /// Reads rows by `readers`, what is of no company by `platform`, and this log.
     #[must_use]
     pub fn new(
-        pool: PgPool,
+        platform: PgPool,
+        readers: Readers,
         store: Arc<dyn EventStore>,
         codec: Codec,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (recent_lags, recent_proof) = (Recent::default(), Recent::default());
-        Self { pool, store, codec, clock, recent_lags, recent_proof }
+        Self { platform, readers, store, codec, clock, recent_lags, recent_proof }
+    }
+
+    /// A connection that sees this company's rows alone. Who holds one asks for no second one: holders
+    /// who wait for each other would stand still.
+    pub(crate) async fn of(&self, company: CompanyId) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.readers.of(company).await
     }
 }
 

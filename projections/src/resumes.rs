@@ -198,7 +198,7 @@ pub async fn list(
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn count(reads: &Reads, view: &View, filter: &Filter) -> Result<u64, QueryError> {
-    page::count(reads, &LIST, |sql| filter.restrict(sql, view)).await
+    page::count(reads, &LIST, view.company, |sql| filter.restrict(sql, view)).await
 }
 
 /// One résumé, if the view shows it.
@@ -220,7 +220,7 @@ pub async fn by_ids(
 ) -> Result<HashMap<ResumeId, Row>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::of_candidate(sql, view, "t");
-    let rows = page::batch(reads, &LIST, LIST.id, ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, LIST.id, ids, restrict).await?;
     Ok(page::by_key(rows, |row: &Row| row.resume_id))
 }
 
@@ -235,6 +235,6 @@ pub async fn by_candidates(
 ) -> Result<HashMap<CandidateId, Vec<Row>>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::of_candidate(sql, view, "t");
-    let rows = page::batch(reads, &LIST, "candidate_id", ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, "candidate_id", ids, restrict).await?;
     Ok(page::grouped(rows, |row: &Row| row.candidate_id))
 }

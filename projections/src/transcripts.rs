@@ -357,7 +357,7 @@ pub async fn count(
     view: &View,
     interview_id: InterviewId,
 ) -> Result<u64, QueryError> {
-    page::count(reads, &LIST, |sql| restrict(sql, view, interview_id)).await
+    page::count(reads, &LIST, view.company, |sql| restrict(sql, view, interview_id)).await
 }
 
 fn restrict(sql: &mut Sql, view: &View, interview_id: InterviewId) {
@@ -376,7 +376,7 @@ pub async fn by_interviews(
 ) -> Result<HashMap<InterviewId, Vec<Row>>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::of_interview(sql, view, "t", "interview_id");
-    let rows = page::batch(reads, &LIST, "interview_id", ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, "interview_id", ids, restrict).await?;
     Ok(page::grouped(rows, |row: &Row| row.interview_id))
 }
 
@@ -419,5 +419,5 @@ async fn turns(
         scope::of_interview(sql, view, "t", "interview_id");
         sql.push(" and t.speaker = ").push_bind(speaker.as_str());
     };
-    page::batch(reads, &LIST, "turn_id", ids, restrict).await
+    page::batch(reads, &LIST, view.company, "turn_id", ids, restrict).await
 }

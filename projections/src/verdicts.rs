@@ -385,7 +385,7 @@ pub async fn list(
 /// # Errors
 /// [`QueryError::Unavailable`].
 pub async fn count(reads: &Reads, view: &View, filter: &Filter) -> Result<u64, QueryError> {
-    page::count(reads, &LIST, |sql| filter.restrict(sql, view)).await
+    page::count(reads, &LIST, view.company, |sql| filter.restrict(sql, view)).await
 }
 
 /// One verdict, if the view shows it.
@@ -407,7 +407,7 @@ pub async fn by_ids(
 ) -> Result<HashMap<VerdictId, Row>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::rounds(sql, view, "t");
-    let rows = page::batch(reads, &LIST, LIST.id, ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, LIST.id, ids, restrict).await?;
     Ok(page::by_key(rows, |row: &Row| row.verdict_id))
 }
 
@@ -422,7 +422,7 @@ pub async fn by_interviews(
 ) -> Result<HashMap<InterviewId, Row>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
     let restrict = |sql: &mut Sql| scope::rounds(sql, view, "t");
-    let rows = page::batch(reads, &LIST, "interview_id", ids, restrict).await?;
+    let rows = page::batch(reads, &LIST, view.company, "interview_id", ids, restrict).await?;
     Ok(page::by_key(rows, |row: &Row| row.interview_id))
 }
 
@@ -440,7 +440,7 @@ pub async fn private_notes(
     sql.push(Verdicts::VIEW).push(" t where ");
     scope::rounds(&mut sql, view, "t");
     sql.push(" and t.verdict_id = any(").push_bind(ids).push(")");
-    let found = sql.build().fetch_all(&reads.pool).await?;
+    let found = sql.build().fetch_all(&mut *reads.of(view.company).await?).await?;
     let notes = found.iter().map(|row| {
         let Json(notes) = row.try_get("private_notes")?;
         Ok((VerdictId(row.try_get("verdict_id")?), notes))

@@ -69,7 +69,10 @@ pub struct Http {
 pub struct Database {
     /// `postgres://…`; empty starts a private one.
     pub url: Secret,
-    /// Connections of a process for read models and identity.
+    /// `postgres://…` of the role that reads the read models; empty makes one.
+    pub read_url: Secret,
+    /// Connections of a process for identity and writing read models, and again as many for reading
+    /// them.
     pub max_connections: u32,
 }
 
@@ -294,7 +297,7 @@ impl Default for Http {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: Secret::default(), max_connections: 20 }
+        Self { url: Secret::default(), read_url: Secret::default(), max_connections: 20 }
     }
 }
 

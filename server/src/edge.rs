@@ -17,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::parts::{self, Parts};
+use crate::wall;
 
 /// The API's routes.
 ///
 /// # Errors
-/// When the list of trusted documents cannot be read.
-pub fn router(
+/// When the list of trusted documents cannot be read, or the read models cannot be read behind their
+/// wall.
+pub async fn router(
     parts: &Parts,
     identity: Identity,
     metrics: PrometheusHandle,
@@ -30,8 +32,13 @@ pub fn router(
     tasks: &TaskTracker,
 ) -> anyhow::Result<axum::Router> {
     let settings = transport::Settings { trusted: trusted(parts)?, ..Default::default() };
-    let reads =
-        Reads::new(parts.pool.clone(), parts.log(), parts.codec.clone(), Arc::clone(&parts.clock));
+    let reads = Reads::new(
+        parts.pool.clone(),
+        wall::readers(parts).await?,
+        parts.log(),
+        parts.codec.clone(),
+        Arc::clone(&parts.clock),
+    );
     let live = LiveTail::start(parts.log(), parts.codec.clone(), stop.clone());
     let tail = live.clone();
     tasks.spawn(async move { tail.stopped().await });

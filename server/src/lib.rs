@@ -25,4 +25,5 @@ pub mod signing_keys;
 pub mod store;
 pub mod telemetry;
 pub mod vectors;
+mod wall;
 pub mod web;

@@ -12,7 +12,8 @@ use eventlog::files::Files;
 use eventlog::kafka::KafkaSettings;
 use eventlog::proof::builder::Prover;
 use eventlog::store::EventStore;
-use eventlog::vault::{KeyVault, MasterKey, secrets};
+use eventlog::vault::secrets::{self, Secrets};
+use eventlog::vault::{KeyVault, MasterKey};
 use object_store::local::LocalFileSystem;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
@@ -41,6 +42,7 @@ pub struct Parts {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     opened: Opened,
+    secrets: Secrets,
     master: MasterKey,
     fail_point: FailPoint,
 }
@@ -85,7 +87,7 @@ impl Parts {
         let bus = Arc::new(Bus::new(
             Arc::clone(&store),
             codec.clone(),
-            secrets,
+            secrets.clone(),
             Arc::clone(&clock),
             BusSettings::default(),
         ));
@@ -104,6 +106,7 @@ impl Parts {
             files,
             clock,
             opened,
+            secrets,
             master,
             fail_point,
         })
@@ -124,6 +127,14 @@ impl Parts {
         let prover = Prover::new(self.log(), self.pool.clone(), master, fail_point);
         prover.prepare(&self.config.proof.origin).await?;
         Ok(prover)
+    }
+
+    /// The password of a role of the database that is made here: the same for every process, and for
+    /// nobody who has the database alone.
+    #[must_use]
+    pub fn role_password(&self, role: &str) -> SecretString {
+        let bytes = self.secrets.shown_once("password of a database role", role.as_bytes());
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
     }
 
     /// Kafka's settings; `None` where the product works without.

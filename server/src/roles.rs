@@ -60,7 +60,8 @@ impl Roles {
             .await
             .with_context(|| format!("http.listen: {wanted} cannot be listened on"))?;
         let address = listener.local_addr()?;
-        let router = edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks)?
+        let router = edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks)
+            .await?
             .merge(published::serve::router(&self.parts.config.kafka)?);
         let router = browsers::guarded(router, &self.parts.config.http.cors_origins)
             .context("http.cors_origins")?;

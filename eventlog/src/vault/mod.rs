@@ -5,6 +5,7 @@ pub mod gate;
 pub mod memory;
 pub mod postgres;
 pub mod rekey;
+pub mod scram;
 pub mod secrets;
 mod wrap;
 

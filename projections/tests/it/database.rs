@@ -16,13 +16,30 @@ use eventlog::vault::postgres::PostgresVault;
 use projections::generation::{self, Generation};
 use projections::model::{MODELS, Model, ModelCheckpoints};
 use projections::rebuild::{IfDifferent, RebuildError, Rebuilder, Rebuilt};
+use projections::wall::Readers;
 use projections::{Reads, lag};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
+
+/// How the role that reads connects to this database. It is one for all tests of a server.
+pub async fn reader(pool: &PgPool) -> PgConnectOptions {
+    sqlx::raw_sql(
+        "do $$ begin
+           create role projections_reader login;
+         exception when duplicate_object or unique_violation then null;
+         end $$;
+         select rm_let_read('projections_reader')",
+    )
+    .execute(pool)
+    .await
+    .expect("it may read");
+    pool.connect_options().as_ref().clone().username("projections_reader")
+}
 
 /// Nothing that a test waits for takes longer.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -48,7 +65,8 @@ impl Database {
         let vault = PostgresVault::start(pool.clone(), MasterKey::new([7; 32]));
         let codec = Codec::new(Arc::new(vault));
         let clock = Arc::new(SystemClock);
-        let reads = Reads::new(pool.clone(), store.clone(), codec.clone(), clock);
+        let readers = Readers::new(reader(&pool).await, 4);
+        let reads = Reads::new(pool.clone(), readers, store.clone(), codec.clone(), clock);
         Self { pool, store, codec, reads, _database: database }
     }
 

@@ -14,4 +14,5 @@ mod past;
 mod rebuilding;
 mod scopes;
 mod tokens;
+mod walls;
 mod world;

@@ -15,6 +15,7 @@ use projections::history::{Content, history};
 use projections::interviews::Interviews;
 use projections::transcripts::Transcripts;
 use projections::verdicts::Verdicts;
+use projections::wall::Readers;
 use projections::{Reads, as_of};
 use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
@@ -28,7 +29,8 @@ fn past() -> (World, Reads, MemoryVault) {
     let codec = Codec::new(Arc::new(vault.clone()));
     let pool = PgPoolOptions::new().connect_lazy("postgres://nobody@localhost:1/none");
     let pool = pool.expect("an address");
-    let reads = Reads::new(pool, store.clone(), codec.clone(), Arc::new(SystemClock));
+    let readers = Readers::new(pool.connect_options().as_ref().clone(), 1);
+    let reads = Reads::new(pool, readers, store.clone(), codec.clone(), Arc::new(SystemClock));
     (World::new(store, codec, 1), reads, vault)
 }
 
