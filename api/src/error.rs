@@ -285,6 +285,7 @@ impl From<IdentityError> for ApiError {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::Command(error) => error.into(),
+            IdentityError::Invalid(invalid) => invalid.into(),
             error => Self::new(error.code(), error.to_string()),
         }
     }

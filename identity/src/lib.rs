@@ -83,7 +83,7 @@ pub struct Identity {
     pool: PgPool,
     bus: Arc<Bus>,
     keys: keys::KeyRing,
-    standing: Cache<Uuid, tokens::Standing>,
+    standing: Cache<tokens::Known, tokens::Standing>,
     keyed: Cache<Vec<u8>, Principal>,
     web: Arc<dyn sign_on::Web>,
 }

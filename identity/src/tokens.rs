@@ -50,6 +50,10 @@ impl Claims {
         DateTime::from_timestamp(self.exp, 0).ok_or(IdentityError::InvalidToken)
     }
 
+    fn known(&self) -> Known {
+        Known { jti: self.jti, sub: self.sub, kind: self.kind }
+    }
+
     /// The session it belongs to, for people who have a login.
     fn session_id(&self) -> Option<Uuid> {
         match self.kind {
@@ -70,8 +74,17 @@ pub(crate) enum Standing {
     Revoked,
 }
 
+/// What is known of a token within the second: its number alone would let a token of another kind, or
+/// of somebody else, find what stands behind this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Known {
+    jti: Uuid,
+    sub: Uuid,
+    kind: Kind,
+}
+
 /// Whom a token stands for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Kind {
     Access {
@@ -171,7 +184,7 @@ impl Identity {
             };
         }
         let claims = self.running(token).await?;
-        match self.standing.get(&claims.jti) {
+        match self.standing.get(&claims.known()) {
             Some(standing) => principal(&claims, standing),
             None => self.stands(&claims).await,
         }
@@ -198,7 +211,7 @@ impl Identity {
 
     async fn stands(&self, claims: &Claims) -> Result<Principal, IdentityError> {
         let standing = self.look_up(claims).await?;
-        self.standing.insert(claims.jti, standing.clone());
+        self.standing.insert(claims.known(), standing.clone());
         principal(claims, standing)
     }
 

@@ -1,5 +1,8 @@
 //! Sessions: prolonged one token at a time, and ended everywhere at once.
 
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use domain::ids::AccountId;
 use identity::{Place, Session};
@@ -189,4 +192,43 @@ async fn somebody_in_two_companies_enters_the_one_they_name() {
     let nowhere =
         w.identity.refresh(&refresh_of(&stays), Some(CompanyId(Uuid::from_u128(4)))).await;
     assert_eq!(code(nowhere), "COMPANY_NOT_FOUND");
+}
+
+/// A token that this installation might have signed, of these claims.
+fn signed(w: &World, claims: &serde_json::Value) -> String {
+    let seed = w.bus.derived_secret("token-signing-key", &1_i32.to_be_bytes());
+    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("a key");
+    let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+    let header = part(r#"{"alg":"EdDSA","kid":"k1","typ":"JWT"}"#.to_owned());
+    let text = format!("{header}.{}", part(claims.to_string()));
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(pair.sign(text.as_bytes())))
+}
+
+#[tokio::test]
+async fn a_token_never_stands_for_whom_another_of_the_same_number_stands_for() {
+    let w = World::new().await;
+    let (company, session) = w.admin().await;
+    let account = account_of(&session);
+    let (_, rest) = access_of(&session).split_once('.').expect("three parts");
+    let claims = rest.split('.').next().expect("claims");
+    let claims = URL_SAFE_NO_PAD.decode(claims).expect("base64");
+    let own: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
+    assert_eq!(code(w.identity.verify(&signed(&w, &own)).await), "ok");
+    let with = |name: &str, value: serde_json::Value| {
+        let mut claims = own.clone();
+        claims[name] = value;
+        signed(&w, &claims)
+    };
+    for other in [
+        with("sub", serde_json::json!(Uuid::from_u128(7))),
+        with("member_id", serde_json::json!(Uuid::from_u128(7))),
+        with("company_id", serde_json::json!(Uuid::from_u128(7))),
+        with("session_id", serde_json::json!(Uuid::from_u128(7))),
+        with("type", serde_json::json!("operator")),
+    ] {
+        assert_ne!(code(w.identity.verify(&other).await), "ok", "{other}");
+    }
+    let principal = w.identity.verify(access_of(&session)).await.expect("its own still stands");
+    assert_eq!(principal.caller.company, company.company_id);
+    assert_eq!(principal.account_id, Some(account));
 }

@@ -29,6 +29,7 @@ mod orders;
 mod outages;
 mod process;
 mod proof;
+mod provider;
 mod published;
 mod rights;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]

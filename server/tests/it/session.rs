@@ -15,6 +15,7 @@ use identity::{Entrance, Identity};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::job::now;
 use crate::world::World;
@@ -77,4 +78,15 @@ impl Signer {
         let signed = jsonwebtoken::crypto::sign(text.as_bytes(), &self.0, Algorithm::EdDSA);
         format!("{text}.{}", signed.expect("a signature"))
     }
+}
+
+/// HMAC-SHA-256 (RFC 2104), in base64.
+pub fn hmac(key: &[u8], message: &str) -> String {
+    let mut block = [0; 64];
+    let digest = Sha256::digest(key);
+    let key = if key.len() > block.len() { &digest[..] } else { key };
+    block[..key.len()].copy_from_slice(key);
+    let with = |pad: u8| block.map(|byte| byte ^ pad);
+    let inner = Sha256::new().chain_update(with(0x36)).chain_update(message).finalize();
+    BASE64.encode(Sha256::new().chain_update(with(0x5c)).chain_update(inner).finalize())
 }

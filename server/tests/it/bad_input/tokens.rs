@@ -6,13 +6,12 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use super::Stage;
 use crate::client::{read, text};
 use crate::job::{PASSWORD, now};
-use crate::session::{Signer, token_of};
+use crate::session::{Signer, hmac, token_of};
 use crate::world::until;
 
 /// What the server reads of a request's head.
@@ -25,17 +24,6 @@ const CODES: [&str; 2] = ["INVALID_TOKEN", "TOKEN_INVALID"];
 
 fn part(json: &Value) -> String {
     BASE64.encode(json.to_string())
-}
-
-/// HMAC-SHA-256 (RFC 2104).
-fn hmac(key: &[u8], message: &str) -> String {
-    let mut block = [0; 64];
-    let digest = Sha256::digest(key);
-    let key = if key.len() > block.len() { &digest[..] } else { key };
-    block[..key.len()].copy_from_slice(key);
-    let with = |pad: u8| block.map(|byte| byte ^ pad);
-    let inner = Sha256::new().chain_update(with(0x36)).chain_update(message).finalize();
-    BASE64.encode(Sha256::new().chain_update(with(0x5c)).chain_update(inner).finalize())
 }
 
 /// The parts of a token that are read without its key.

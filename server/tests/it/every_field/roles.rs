@@ -11,6 +11,7 @@ use super::schema::{Filling, Schema, text};
 use super::{Things, matrix};
 use crate::client::{Answer, Client};
 use crate::job::PASSWORD;
+use crate::provider::Provider;
 use crate::socket::{Item, Socket};
 use crate::world::World;
 
@@ -49,7 +50,9 @@ fn is_nothing(shown: &Value) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_does_at_each_field_what_the_table_says() {
     let world = World::without_kafka().await;
-    let mut all = world.start("all");
+    let provider = Provider::start().await;
+    let issuers = [("COLLOQUY_SIGN_ON__ISSUERS", provider.issuer.as_str())];
+    let mut all = world.start_with("all", &issuers);
     let client = all.client().await;
     let things = Things::make(&world, &client, "lights").await;
     let company = &things.company;
@@ -57,6 +60,7 @@ async fn each_role_does_at_each_field_what_the_table_says() {
     let (other, _) = company.invite(&client, "otto", "lights", "EMPLOYEE").await;
     world.until_projected().await;
     let schema = Schema::read(&company.hr).await;
+    let schema = schema.giving("ConfigureSignOnInput", "issuer", &provider.issuer);
     let stranger = client.stranger();
     let guest = ("openInterviewSession", json!({ "token": things.round.token }));
     let member = |first: &str| {

@@ -23,16 +23,18 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("RoundInput", "mode", "HUMAN_ONLY"),
     ("ChangeApplicationStatusInput", "status", "SCREENING"),
     ("CreateApiKeyInput", "rights", "READ_JOB"),
-    ("ConfigureSignOnInput", "issuer", "https://sign-on.example"),
-    ("ConfigureSignOnInput", "redirectUri", "https://lights.example/signed-on"),
+    ("ConfigureSignOnInput", "redirectUri", crate::provider::PAGE),
 ];
 
 /// Which of several is given where a rule does not say otherwise.
 const ONE_OF: &[(&str, &str)] =
     &[("AskInput", "own"), ("ScheduledRoundInput", "new"), ("GroundInput", "ownNote")];
 
-/// The types of the schema by name.
-pub struct Schema(BTreeMap<String, Value>);
+/// The types of the schema by name, and what is given besides [`VALUES`].
+pub struct Schema {
+    types: BTreeMap<String, Value>,
+    values: Vec<(&'static str, &'static str, String)>,
+}
 
 /// A place where a field takes an id: the names on the way to it, and what it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +60,21 @@ impl Schema {
     pub fn of(types: Value) -> Self {
         let Value::Array(types) = types else { panic!("no types: {types}") };
         let named = |of: Value| (of["name"].as_str().expect("a name").to_owned(), of);
-        Self(types.into_iter().map(named).collect())
+        Self { types: types.into_iter().map(named).collect(), values: vec![] }
+    }
+
+    /// Gives this value to an argument, one that only the running test knows.
+    pub fn giving(mut self, owner: &'static str, name: &'static str, value: &str) -> Self {
+        self.values.push((owner, name, value.to_owned()));
+        self
     }
 
     pub fn types(&self) -> impl Iterator<Item = &Value> {
-        self.0.values()
+        self.types.values()
     }
 
     fn list<'s>(&'s self, of: &str, what: &str) -> &'s [Value] {
-        self.0[of][what].as_array().map_or(&[], Vec::as_slice)
+        self.types[of][what].as_array().map_or(&[], Vec::as_slice)
     }
 
     /// The fields of an object type.
@@ -85,7 +93,7 @@ impl Schema {
     }
 
     fn kind(&self, name: &str) -> &str {
-        self.0[name]["kind"].as_str().expect("a kind")
+        self.types[name]["kind"].as_str().expect("a kind")
     }
 
     /// All places where a field takes an id.
@@ -200,6 +208,9 @@ impl Schema {
         if let Some((.., value)) = VALUES.iter().find(|rule| (rule.0, rule.1) == (owner, name)) {
             return json!(value);
         }
+        if let Some((.., value)) = self.values.iter().find(|rule| (rule.0, rule.1) == (owner, name)) {
+            return json!(value);
+        }
         match (self.kind(of), of, name) {
             ("INPUT_OBJECT", ..) => self.object(of, path, filling),
             ("ENUM", ..) => self.list(of, "enumValues")[0]["name"].clone(),
@@ -224,7 +235,7 @@ impl Schema {
                     && slot.path.get(path.len()).is_some_and(|n| n == text(field, "name"))
             })
         };
-        let chosen = match self.0[of]["isOneOf"] == json!(true) {
+        let chosen = match self.types[of]["isOneOf"] == json!(true) {
             false => None,
             true => {
                 let usual = ONE_OF.iter().find(|rule| rule.0 == of).map(|rule| rule.1);
