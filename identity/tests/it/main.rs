@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod lockout;
+mod rate_limits;
 mod recovery;
 mod registration;
 mod second_factor;
