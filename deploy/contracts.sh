@@ -38,7 +38,7 @@ export COLLOQUY_DATA_DIR=$work/data COLLOQUY_KAFKA__PREFIX=$prefix COLLOQUY_KAFK
 COLLOQUY_SECRETS__MASTER_KEY=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
 COLLOQUY_OPERATOR__PASSWORD=$(od -An -tx1 -N12 /dev/urandom | tr -d ' \n')
 export COLLOQUY_SECRETS__MASTER_KEY COLLOQUY_OPERATOR__PASSWORD COLLOQUY_OPERATOR__EMAIL=operator@platform.example
-export COLLOQUY_HTTP__LISTEN=127.0.0.1:0
+export COLLOQUY_HTTP__LISTEN=127.0.0.1:0 COLLOQUY_LIMITS__ENABLED=false
 mkdir "$work/data"
 
 "$colloquy" migrate

@@ -176,3 +176,11 @@ create table identity.signing_key (               -- keys are derived from the i
   retired_at timestamptz
 );
 insert into identity.signing_key (key_number) values (1);
+
+-- How much was asked of late, of all processes together. Unlogged: what a crash forgets are full buckets.
+create unlogged table identity.rate_bucket (
+  bucket_key bytea       not null primary key,    -- HMAC of class and subject: no address, no person
+  full_at    timestamptz not null,                -- when it is full again, if nobody takes more
+  n_granted  bigint      not null                 -- to who asked last
+);
+create index on identity.rate_bucket (full_at);

@@ -11,7 +11,10 @@ use secrecy::ExposeSecret;
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::loaders::Loaders;
-use crate::transport::{Admission, AuthError, Authenticate, RequestId};
+use crate::peer::Peer;
+use crate::rate_limits::{self, Asker};
+use crate::transport::codes::Refusal;
+use crate::transport::{Admission, AuthError, Authenticate, Charge, Quota, RequestId};
 
 /// Who asks, for the time of one request or stream. A stream learns while it runs what the token
 /// stands for now; whatever is resolved from then on, nested fields included, goes by that.
@@ -140,6 +143,18 @@ impl Authenticate for Auth {
         };
         let left = (principal.expires_at - self.0.bus.now()).to_std().unwrap_or_default();
         Ok(Admission { may_introspect: true, valid_for: Some(left), session })
+    }
+
+    async fn charge(
+        &self,
+        session: &Session,
+        peer: Peer,
+        what: Charge<'_>,
+    ) -> Result<Option<Quota>, Refusal> {
+        let principal = session.principal().ok();
+        let asker = Asker { principal: principal.as_ref(), address: peer.0 };
+        let standing = rate_limits::charge(&self.0.rate_limits, asker, what).await?;
+        Ok(standing.map(Quota::from))
     }
 
     fn scope(&self, session: &Session, request_id: &RequestId, request: Request) -> Request {

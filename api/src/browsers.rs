@@ -80,6 +80,9 @@ pub fn guarded(routes: Router, origins: &[String]) -> Result<Router, OriginInval
             HeaderName::from_static(RequestId::HEADER),
             header::ETAG,
             header::CONTENT_DISPOSITION,
+            header::RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
         ])
         .max_age(KEPT);
     let foreign_posts = foreign_posts.with_rejection_response(refused);

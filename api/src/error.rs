@@ -34,6 +34,8 @@ pub struct ApiError {
     message: String,
     /// The input's field that is wrong, where one is.
     field: Option<&'static str>,
+    /// Seconds after which it makes sense to try again, where that is known.
+    retry_after_s: Option<u64>,
 }
 
 /// A rule or the state of things stands against a mutation. Another input, or the same one later,
@@ -62,14 +64,14 @@ impl ApiError {
     /// An error with a public code; its text is shown to the caller.
     #[must_use]
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None }
+        Self { code, message: message.into(), field: None, retry_after_s: None }
     }
 
     /// A field of the input or an argument has a value that it cannot take.
     #[must_use]
     pub fn invalid(field: &'static str, why: impl Into<String>) -> Self {
         let message = format!("{field}: {}", why.into());
-        Self { code: "VALIDATION_FAILED", message, field: Some(field) }
+        Self { field: Some(field), ..Self::new("VALIDATION_FAILED", message) }
     }
 
     /// There is nothing of that id that the caller could know of; the code says of what kind.
@@ -98,6 +100,18 @@ impl ApiError {
     pub fn internal(cause: &str) -> Self {
         tracing::error!(cause, "a request failed");
         Self::new("INTERNAL_ERROR", "internal error")
+    }
+
+    /// The same, and when it makes sense to try again.
+    #[must_use]
+    pub fn after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// Seconds after which it makes sense to try again, where it does at all.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.retry_after_s.or_else(|| retry_after_s(entry(self.code)))
     }
 
     /// The public code.
@@ -135,7 +149,7 @@ impl ApiError {
     /// `code`, `kind`, `status` and `retryAfter`; the transports add `requestId` and `timestamp`.
     pub fn extensions(&self) -> impl Iterator<Item = (&'static str, Value)> + use<> {
         let entry = entry(self.code);
-        let retry = retry_after_s(entry).map(|s| ("retryAfter", Value::from(s)));
+        let retry = self.retry_after_s().map(|s| ("retryAfter", Value::from(s)));
         let code = ("code", Value::from(self.code));
         let kind = ("kind", Value::from(entry.kind.as_str()));
         let status = ("status", Value::from(entry.status));
@@ -144,7 +158,7 @@ impl ApiError {
 }
 
 /// Seconds after which it makes sense to try again, where it does at all.
-fn retry_after_s(entry: &Entry) -> Option<u32> {
+fn retry_after_s(entry: &Entry) -> Option<u64> {
     match entry.kind {
         Kind::Unavailable => Some(1),
         Kind::RateLimited => Some(60),
@@ -229,7 +243,7 @@ impl From<CommandError> for ApiError {
             | CommandError::OutcomeUnknown
             | CommandError::Unreadable => None,
         };
-        Self { code, message, field }
+        Self { field, ..Self::new(code, message) }
     }
 }
 

@@ -29,8 +29,10 @@ use crate::error::ApiError;
 use crate::etag;
 use crate::inputs;
 use crate::payload::token;
+use crate::peer::Peer;
+use crate::rate_limits::{self, Asker};
 use crate::scope::view;
-use crate::transport::{RequestId, TraceParent, bearer_of};
+use crate::transport::{Charge, RequestId, TraceParent, bearer_of};
 
 /// What a form may have beside the file itself.
 const FORM_BYTES: usize = 64 * 1024;
@@ -51,12 +53,13 @@ pub fn router(state: ApiState) -> Router {
 /// form answers the same.
 async fn upload(
     State(state): State<ApiState>,
+    peer: Peer,
     headers: HeaderMap,
     form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
 ) -> Response {
     let request_id = RequestId::from_headers(&headers);
     let uploaded = async {
-        let caller = caller(&state, &headers).await?;
+        let caller = caller(&state, &headers, peer, &[Charge::Request, Charge::Upload]).await?;
         let form = form.map_err(|_| {
             ApiError::invalid("body", "must be multipart/form-data with candidateId and file")
         })?;
@@ -76,11 +79,12 @@ async fn upload(
 async fn download(
     State(state): State<ApiState>,
     Path(id): Path<String>,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Response {
     let request_id = RequestId::from_headers(&headers);
     let found = async {
-        let caller = caller(&state, &headers).await?;
+        let caller = caller(&state, &headers, peer, &[Charge::Request]).await?;
         let view = view(&caller, Action::ReadCandidate).ok_or_else(ApiError::forbidden)?;
         let id: ResumeId = id.parse().map_err(|_| ApiError::not_found("RESUME_NOT_FOUND"))?;
         let row = resumes::get(&state.reads, &view, id).await?;
@@ -100,9 +104,20 @@ async fn download(
     finish(response, &request_id)
 }
 
-async fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Arc<Caller>, ApiError> {
+/// Who asks, after it was charged.
+async fn caller(
+    state: &ApiState,
+    headers: &HeaderMap,
+    peer: Peer,
+    charges: &[Charge<'_>],
+) -> Result<Arc<Caller>, ApiError> {
     let invalid = |_| ApiError::new("INVALID_TOKEN", "the authorization is not a bearer token");
     let session = Auth(state.clone()).session(bearer_of(headers).map_err(invalid)?).await?;
+    let principal = session.principal()?;
+    let asker = Asker { principal: Some(&principal), address: peer.0 };
+    for what in charges {
+        rate_limits::charge(&state.rate_limits, asker, *what).await?;
+    }
     session.caller()
 }
 
@@ -303,7 +318,13 @@ fn refused(state: &ApiState, error: &ApiError, request_id: &RequestId) -> Respon
     extensions.insert("timestamp".to_owned(), json!(state.bus.now()));
     let body = json!({ "errors": [{ "message": error.message(), "extensions": extensions }] });
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(body)).into_response()
+    let mut response = (status, Json(body)).into_response();
+    if status == StatusCode::TOO_MANY_REQUESTS
+        && let Some(seconds) = error.retry_after_s()
+    {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 fn finish(mut response: Response, request_id: &RequestId) -> Response {

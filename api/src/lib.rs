@@ -6,6 +6,7 @@ mod api_keys;
 mod auth;
 pub mod browsers;
 mod candidate;
+mod classes;
 mod company;
 mod dashboard;
 mod error;
@@ -24,8 +25,10 @@ mod observation;
 mod operations;
 mod pagination;
 mod payload;
+pub mod peer;
 mod permission;
 mod proof;
+mod rate_limits;
 mod registration;
 mod scalars;
 pub mod schema;
@@ -44,6 +47,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
 use commands::{Bus, Files};
 use identity::Identity;
+use identity::rate_limits::RateLimits;
 use projections::Reads;
 use projections::live::LiveTail;
 use tokio_util::task::TaskTracker;
@@ -58,6 +62,8 @@ pub struct ApiState {
     pub bus: Arc<Bus>,
     /// Who may enter.
     pub identity: Identity,
+    /// How much may be asked.
+    pub rate_limits: RateLimits,
     /// Where the read side reads.
     pub reads: Reads,
     /// This process's tail of the log.

@@ -101,6 +101,7 @@ impl Limits {
             message: error.to_string(),
             locations: error.positions().collect(),
             named: None,
+            retry_after_s: None,
         })
     }
 
@@ -375,7 +376,10 @@ impl<'d> Scale<'d> {
     fn list_size(&self, field: &Field, is_connection: bool) -> u64 {
         let asked = field.get_argument("first").or_else(|| field.get_argument("last"));
         let asked = asked.and_then(|value| {
-            let value = value.node.clone().into_const_with(|name| self.variable(&name).ok_or(()));
+            let value = value
+                .node
+                .clone()
+                .into_const_with(|name| variable(self.chosen, self.variables, &name).ok_or(()));
             match value {
                 Ok(Value::Number(number)) => number.as_u64(),
                 _ => None,
@@ -386,14 +390,6 @@ impl<'d> Scale<'d> {
             None if is_connection => DEFAULT_PAGE,
             None => 1,
         }
-    }
-
-    fn variable(&self, name: &Name) -> Option<Value> {
-        self.variables.get(name).cloned().or_else(|| {
-            let definitions = &self.chosen.variable_definitions;
-            let definition = definitions.iter().find(|one| one.node.name.node == *name)?;
-            definition.node.default_value.as_ref().map(|value| value.node.clone())
-        })
     }
 
     fn directives(
@@ -409,6 +405,19 @@ impl<'d> Scale<'d> {
         weight.directives = weight.directives.saturating_add(directives.len() as u64);
         Ok(())
     }
+}
+
+/// The value of a variable: the one that was given, or its default.
+pub(crate) fn variable(
+    operation: &OperationDefinition,
+    given: &Variables,
+    name: &Name,
+) -> Option<Value> {
+    given.get(name).cloned().or_else(|| {
+        let definitions = &operation.variable_definitions;
+        let definition = definitions.iter().find(|one| one.node.name.node == *name)?;
+        definition.node.default_value.as_ref().map(|value| value.node.clone())
+    })
 }
 
 /// Stands in for variables where only the literals of a document are looked at.

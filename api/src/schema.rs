@@ -27,6 +27,7 @@ use crate::interview::query::InterviewQuery;
 use crate::job::{Job, JobMutation, JobQuery};
 use crate::observation::ObservationQuery;
 use crate::operations::{OperationsMutation, OperationsQuery};
+use crate::rate_limits::RateLimitQuery;
 use crate::registration::{RegistrationMutation, RegistrationQuery};
 use crate::scalars::Judged;
 use crate::scope::Scoped;
@@ -163,6 +164,7 @@ pub struct Query(
     HistoryQuery,
     DashboardQuery,
     OperationsQuery,
+    RateLimitQuery,
 );
 
 /// What can be ordered. Each mutation takes one `input` with a `commandId`: a repeat with the same

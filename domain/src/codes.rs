@@ -99,6 +99,9 @@ entries! {
     "ACCESS_DENIED" AccessDenied 403
         "The caller may not see or do this."
         "Ask an administrator of the company for the right."
+    "RATE_LIMITED" RateLimited 429
+        "Too much was asked in too short a time; the message says of what."
+        "Wait for the seconds in extensions.retryAfter, over HTTP also in the header Retry-After."
     "AUTH_LOCKED" RateLimited 429
         "Signing in with this address failed five times; for 15 minutes nobody is let in with it, known or not."
         "Wait, then try again, or set a new password."

@@ -10,6 +10,7 @@ mod lockout;
 pub mod mail;
 pub mod outbox;
 mod password;
+pub mod rate_limits;
 mod recovery;
 mod registration;
 mod rooms;

@@ -14,7 +14,7 @@ use sqlx::{PgConnection, PgPool, Row};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{IdentityError, lockout, recovery};
+use crate::{IdentityError, lockout, rate_limits, recovery};
 
 /// Between two looks at an empty outbox.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -120,14 +120,15 @@ pub async fn drain(pool: &PgPool, bus: &Bus) -> Result<usize, IdentityError> {
     }
 }
 
-/// What is due about addresses that failed and letters, in a transaction of its own: no sign-in waits
-/// for the log.
+/// What is due about addresses that failed, letters and buckets, in transactions of their own: no
+/// sign-in waits for the log.
 async fn keep_house(pool: &PgPool, bus: &Bus) -> Result<(), IdentityError> {
     let mut tx = pool.begin().await?;
     lockout::tell_late(&mut tx, bus).await?;
     lockout::forget(&mut tx, bus.now() - ATTEMPT_KEPT).await?;
     recovery::forget(&mut tx, bus.now()).await?;
     tx.commit().await?;
+    rate_limits::forget(pool).await?;
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::Value;
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use crate::rates::Limits;
+
 /// All settings. Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +19,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The API's address and limits.
     pub http: Http,
+    /// How much may be asked.
+    pub limits: Limits,
     /// The log and the read models.
     pub database: Database,
     /// The private database, where no other is given.
@@ -61,6 +65,9 @@ pub struct Http {
     pub stall_seconds: u64,
     /// A JSON file of the only documents that are carried out; empty carries out any.
     pub trusted_documents: String,
+    /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, as a list or with commas.
+    #[serde(deserialize_with = "listed")]
+    pub trusted_proxies: Vec<String>,
 }
 
 /// The log and the read models.
@@ -266,6 +273,7 @@ impl Default for Config {
         Self {
             data_dir: "data".into(),
             http: Http::default(),
+            limits: Limits::default(),
             database: Database::default(),
             embedded: Embedded::default(),
             event_store: EventStore::default(),
@@ -291,6 +299,7 @@ impl Default for Http {
             head_seconds: 30,
             stall_seconds: 30,
             trusted_documents: String::new(),
+            trusted_proxies: vec![],
         }
     }
 }

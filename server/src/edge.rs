@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use api::health::{Health, Probe};
+use api::peer::Proxies;
 use api::transport::documents::Trusted;
 use api::{ApiState, transport};
 use eventlog::kafka::{self, KafkaSettings};
 use identity::Identity;
+use identity::rate_limits::RateLimits;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::Reads;
 use projections::live::LiveTail;
@@ -22,8 +24,8 @@ use crate::wall;
 /// The API's routes.
 ///
 /// # Errors
-/// When the list of trusted documents cannot be read, or the read models cannot be read behind their
-/// wall.
+/// When the list of trusted documents cannot be read, that of trusted proxies has no addresses, or the
+/// read models cannot be read behind their wall.
 pub async fn router(
     parts: &Parts,
     identity: Identity,
@@ -31,7 +33,13 @@ pub async fn router(
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) -> anyhow::Result<axum::Router> {
-    let settings = transport::Settings { trusted: trusted(parts)?, ..Default::default() };
+    let proxies = Proxies::parse(&parts.config.http.trusted_proxies);
+    let settings = transport::Settings {
+        trusted: trusted(parts)?,
+        proxies: proxies.context("http.trusted_proxies")?,
+        ..Default::default()
+    };
+    let rates = parts.config.limits.rates();
     let reads = Reads::new(
         parts.pool.clone(),
         wall::readers(parts).await?,
@@ -45,6 +53,7 @@ pub async fn router(
     Ok(api::router(ApiState {
         bus: Arc::clone(&parts.bus),
         identity,
+        rate_limits: RateLimits::new(parts.pool.clone(), Arc::clone(&parts.bus), rates),
         reads,
         live,
         files: parts.files.clone(),

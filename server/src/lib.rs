@@ -19,6 +19,7 @@ pub mod parts;
 mod projectors;
 pub mod proof;
 pub mod published;
+mod rates;
 pub mod roles;
 pub mod secrets_file;
 pub mod signing_keys;

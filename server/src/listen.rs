@@ -3,12 +3,17 @@
 //! without an end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -47,8 +52,8 @@ pub async fn serve(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let serving = connection(stream, routes.clone(), patience, stop.clone());
+            Ok((stream, peer)) => {
+                let serving = connection((stream, peer), routes.clone(), patience, stop.clone());
                 connections.spawn(serving);
             }
             Err(error) if is_of_the_peer(&error) => {}
@@ -69,7 +74,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 async fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     routes: Router,
     patience: Patience,
     stop: CancellationToken,
@@ -83,7 +88,11 @@ async fn connection(
         .header_read_timeout(patience.head)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS);
-    let service = TowerToHyperService::new(routes);
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        routes.call(request)
+    });
     let mut serving = pin!(builder.serve_connection(stream, service).with_upgrades());
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

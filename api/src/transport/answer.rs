@@ -58,6 +58,9 @@ impl Answer {
         let extensions = error.extensions.get_or_insert_default();
         extensions.set("code", refusal.code_name());
         extensions.set("status", refusal.code.status);
+        if let Some(seconds) = refusal.retry_after_s {
+            extensions.set("retryAfter", seconds);
+        }
         stamp(extensions, refusal.code, request_id);
         Self {
             data: None,

@@ -55,17 +55,25 @@ pub struct Refusal {
     pub locations: Vec<Pos>,
     /// A code of another table that replaces the name in `code`, such as an authenticator's.
     pub named: Option<&'static str>,
+    /// Whole seconds after which it is worth while to try again, where it is.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal without a place in the document.
     pub fn new(code: &'static Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), locations: Vec::new(), named: None }
+        Self {
+            code,
+            message: message.into(),
+            locations: Vec::new(),
+            named: None,
+            retry_after_s: None,
+        }
     }
 
     /// A refusal about one place in the document.
     pub fn at(code: &'static Code, message: impl Into<String>, pos: Pos) -> Self {
-        Self { code, message: message.into(), locations: vec![pos], named: None }
+        Self { locations: vec![pos], ..Self::new(code, message) }
     }
 
     /// What stands in `extensions.code`.
@@ -133,6 +141,9 @@ codes! {
     SESSION_EXPIRED 401 Transport
         "The token ended while a stream was open."
         "Take a new token, connect again and continue after the last cursor received."
+    RATE_LIMITED 429 Transport
+        "Too much was asked in too short a time; the message says of what."
+        "Wait for the seconds in extensions.retryAfter, over HTTP also in the header Retry-After."
     PERSISTED_QUERY_NOT_FOUND 400 Document
         "The document is named by a hash that this server does not know, or no longer."
         "Send the text with the same hash; clients of automatic persisted queries do so by themselves."

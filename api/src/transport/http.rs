@@ -16,7 +16,7 @@ use futures::StreamExt;
 use tracing::Instrument;
 
 use super::{
-    Authenticate, RequestId, TraceParent, Transport,
+    Authenticate, Charge, Quota, RequestId, TraceParent, Transport,
     answer::Answer,
     bearer_of,
     codes::{self, Level, Refusal},
@@ -24,6 +24,7 @@ use super::{
     sse, ws,
 };
 use crate::etag;
+use crate::peer::Peer;
 use crate::visitor::Visitor;
 
 /// What of an oversized body is read and thrown away, so that a client that is still sending gets
@@ -98,13 +99,15 @@ pub(super) async fn handle<E: Executor, A: Authenticate>(
     let request_id = RequestId::from_headers(request.headers());
     let span = super::request_span(&request_id);
     let (parts, body) = request.into_parts();
+    let peer = Peer::of(&parts.extensions, &parts.headers, &transport.settings.proxies);
+    let mut quota = None;
     let mut response = async {
         if is_upgrade(&parts.headers) {
-            upgrade(&transport, parts, &request_id).await
+            upgrade(&transport, parts, peer, &request_id).await
         } else {
             let accepted = Accepted::of(&parts.headers);
             let media = accepted.once.unwrap_or(Media::Json);
-            serve(&transport, &parts, body, accepted, &request_id)
+            serve(&transport, &parts, body, accepted, (peer, &mut quota), &request_id)
                 .await
                 .unwrap_or_else(|refusal| refuse(&refusal, media, &request_id))
         }
@@ -113,6 +116,9 @@ pub(super) async fn handle<E: Executor, A: Authenticate>(
     .await;
 
     let headers = response.headers_mut();
+    if let Some(quota) = quota {
+        quota.write(headers);
+    }
     headers.insert(RequestId::HEADER, request_id.header_value());
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
@@ -128,6 +134,7 @@ pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
 async fn upgrade<E: Executor, A: Authenticate>(
     transport: &Transport<E, A>,
     mut parts: Parts,
+    peer: Peer,
     request_id: &RequestId,
 ) -> Response {
     let authorization = parts.headers.get(header::AUTHORIZATION);
@@ -140,7 +147,7 @@ async fn upgrade<E: Executor, A: Authenticate>(
             .max_message_size(transport.settings.body_bytes)
             .max_frame_size(transport.settings.body_bytes)
             .on_upgrade(move |socket| {
-                ws::serve(socket, transport, authorization, trace_parent, request_id)
+                ws::serve(socket, transport, (peer, authorization), trace_parent, request_id)
             }),
         Err(rejection) => rejection.into_response(),
     }
@@ -151,6 +158,7 @@ async fn serve<E: Executor, A: Authenticate>(
     parts: &Parts,
     body: Body,
     accepted: Accepted,
+    (peer, quota): (Peer, &mut Option<Quota>),
     request_id: &RequestId,
 ) -> Result<Response, Refusal> {
     let is_get = match parts.method {
@@ -168,6 +176,7 @@ async fn serve<E: Executor, A: Authenticate>(
         is_json(&parts.headers)?;
     }
     let admission = transport.admit(bearer_of(&parts.headers)?, request_id).await?;
+    *quota = transport.auth.charge(&admission.session, peer, Charge::Request).await?;
     let mut params = if is_get {
         Params::from_query_string(parts.uri.query())?
     } else {
@@ -175,7 +184,8 @@ async fn serve<E: Executor, A: Authenticate>(
     };
     params.trace_parent = TraceParent::from_headers(&parts.headers).or(params.trace_parent);
 
-    let prepared = match (transport.prepare(params, &admission, request_id), accepted.once) {
+    let preparing = transport.prepare(params, &admission, peer, request_id);
+    let prepared = match (preparing.await, accepted.once) {
         (Ok(prepared), _) => prepared.with(Visitor::of(&parts.headers)),
         // Whoever accepts streams only is told on one, as browsers show nothing of a status.
         (Err(refusal), None) if refusal.code.level == Level::Document => {
@@ -226,6 +236,9 @@ fn refuse(refusal: &Refusal, media: Media, request_id: &RequestId) -> Response {
     if status == 401 {
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = refusal.retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if status == 405 {
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));

@@ -19,8 +19,8 @@ pub(crate) use self::http::{is_upgrade, refused};
 use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{
-    Executor, Request, Value,
-    parser::types::{OperationDefinition, OperationType},
+    Executor, Request, Value, Variables,
+    parser::types::{ExecutableDocument, OperationDefinition, OperationType},
 };
 use axum::{
     Router,
@@ -38,6 +38,7 @@ use self::{
     request::Params,
 };
 use crate::limits::{Limits, choose};
+use crate::peer::{Peer, Proxies};
 
 /// Decides who is asking.
 pub trait Authenticate: Clone + Send + Sync + 'static {
@@ -59,6 +60,70 @@ pub trait Authenticate: Clone + Send + Sync + 'static {
     /// Loaders and deadlines of one request belong here.
     fn scope(&self, session: &Self::Session, request_id: &RequestId, request: Request) -> Request {
         request.data(session.clone()).data(request_id.clone())
+    }
+
+    /// Takes what something costs from what the caller may ask, before anything is executed, and
+    /// answers how that stands. By default nothing is limited.
+    ///
+    /// # Errors
+    ///
+    /// `RATE_LIMITED`, `SERVICE_UNAVAILABLE`, with when to try again.
+    fn charge(
+        &self,
+        _session: &Self::Session,
+        _peer: Peer,
+        _what: Charge<'_>,
+    ) -> impl Future<Output = Result<Option<Quota>, Refusal>> + Send {
+        std::future::ready(Ok(None))
+    }
+}
+
+/// What is charged.
+#[derive(Clone, Copy, Debug)]
+pub enum Charge<'d> {
+    /// A request, or an operation of a socket, whatever it asks for.
+    Request,
+    /// A socket.
+    Socket,
+    /// A file.
+    Upload,
+    /// What an operation asks for beside being a request. The document was priced.
+    Operation {
+        /// The whole document.
+        document: &'d ExecutableDocument,
+        /// The operation that is meant.
+        operation: &'d OperationDefinition,
+        /// Values for its variables.
+        variables: &'d Variables,
+    },
+}
+
+/// How many requests a caller has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// What the limit is called.
+    pub name: &'static str,
+    /// Most requests at once.
+    pub limit: u32,
+    /// In which as many come again, in seconds.
+    pub window_s: u64,
+    /// Those that are left.
+    pub remaining: u32,
+    /// When all are there again, in seconds.
+    pub full_in_s: u64,
+}
+
+impl Quota {
+    /// The headers of draft-ietf-httpapi-ratelimit-headers-10.
+    fn write(self, headers: &mut HeaderMap) {
+        let Self { name, limit, window_s, remaining, full_in_s } = self;
+        let policy = format!("\"{name}\";q={limit};w={window_s}");
+        let left = format!("\"{name}\";r={remaining};t={full_in_s}");
+        for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
     }
 }
 
@@ -213,6 +278,8 @@ pub struct Settings {
     pub socket: SocketSettings,
     /// The only documents that are carried out, where it is not any.
     pub trusted: Option<Trusted>,
+    /// Proxies that are believed where they say who asked them.
+    pub proxies: Proxies,
 }
 
 impl Default for Settings {
@@ -225,6 +292,7 @@ impl Default for Settings {
             limits: Limits::default(),
             socket: SocketSettings::default(),
             trusted: None,
+            proxies: Proxies::default(),
         }
     }
 }
@@ -305,11 +373,12 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
         }
     }
 
-    /// Parses and prices the document and puts the session into the request.
-    fn prepare(
+    /// Parses, prices and charges the document and puts the session into the request.
+    async fn prepare(
         &self,
         params: Params,
         admission: &Admission<A::Session>,
+        peer: Peer,
         request_id: &RequestId,
     ) -> Result<Prepared, Refusal> {
         let limits = &self.settings.limits;
@@ -328,6 +397,12 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
         }
         let operation = choose(&document, operation_name.as_deref())?;
         required_variables(&operation.node, &variables)?;
+        let what = Charge::Operation {
+            document: &document,
+            operation: &operation.node,
+            variables: &variables,
+        };
+        self.auth.charge(&admission.session, peer, what).await?;
 
         let mut request = Request::new(query).variables(variables);
         if let Some(name) = operation_name {
@@ -341,7 +416,7 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
             tracing::Span::current().record("trace.parent", tracing::field::display(&trace_parent));
             request = request.data(trace_parent);
         }
-        let request = self.auth.scope(&admission.session, request_id, request);
+        let request = self.auth.scope(&admission.session, request_id, request).data(peer);
         Ok(Prepared { request, kind: price.kind, cost: price.cost, request_id: request_id.clone() })
     }
 
@@ -412,7 +487,7 @@ fn panicked(request_id: &RequestId) -> Answer {
 /// The engine finds a missing variable only where it is used, in the middle of execution.
 fn required_variables(
     operation: &OperationDefinition,
-    variables: &async_graphql::Variables,
+    variables: &Variables,
 ) -> Result<(), Refusal> {
     for definition in &operation.variable_definitions {
         let (pos, definition) = (definition.pos, &definition.node);

@@ -33,7 +33,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{
-    Admission, AuthError, Authenticate, RequestId, TraceParent, Transport,
+    Admission, AuthError, Authenticate, Charge, Prepared, RequestId, TraceParent, Transport,
     answer::Answer,
     bearer,
     codes::{self, Refusal},
@@ -42,6 +42,7 @@ use super::{
     request::Params,
     until,
 };
+use crate::peer::Peer;
 
 /// The subprotocol, as a client must offer it.
 pub(super) const PROTOCOL: &str = "graphql-transport-ws";
@@ -73,6 +74,13 @@ impl Close {
 
     fn init_timeout() -> Self {
         Self::new(4408, "Connection initialisation timeout")
+    }
+
+    /// Too many sockets, or nobody can count them now.
+    fn limited(refusal: &Refusal) -> Self {
+        let code = if refusal.code == &codes::RATE_LIMITED { 4429 } else { 1013 };
+        let after = refusal.retry_after_s.unwrap_or(1);
+        Self::new(code, format!("Too many connections, try again in {after} s"))
     }
 
     fn session_end() -> Self {
@@ -113,7 +121,7 @@ type Operations = Arc<Mutex<HashMap<String, Running>>>;
 pub(super) async fn serve<E: Executor, A: Authenticate>(
     socket: WebSocket,
     transport: Transport<E, A>,
-    authorization: Option<String>,
+    (peer, authorization): (Peer, Option<String>),
     trace_parent: Option<TraceParent>,
     request_id: RequestId,
 ) {
@@ -125,6 +133,7 @@ pub(super) async fn serve<E: Executor, A: Authenticate>(
     let reader = Reader {
         write_timeout: transport.settings.socket.write_timeout,
         transport,
+        peer,
         authorization,
         trace_parent,
         request_id,
@@ -175,6 +184,7 @@ async fn write(
 
 struct Reader<E, A: Authenticate> {
     transport: Transport<E, A>,
+    peer: Peer,
     authorization: Option<String>,
     /// Where operations belong in a trace that do not say so themselves.
     trace_parent: Option<TraceParent>,
@@ -316,6 +326,9 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
         let deciding = self.transport.auth.authenticate(token);
         match tokio::time::timeout_at(init_by, deciding).await {
             Ok(Ok(admission)) => {
+                let charged =
+                    self.transport.auth.charge(&admission.session, self.peer, Charge::Socket);
+                charged.await.map_err(|refusal| Close::limited(&refusal))?;
                 self.admission = Some(admission);
                 self.send_json(json!({ "type": "connection_ack" })).await
             }
@@ -382,6 +395,7 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
         let operation = Operation {
             transport: self.transport.clone(),
             id: id.clone(),
+            peer: self.peer,
             request_id,
             queue: self.queue.clone(),
             operations: Arc::clone(&self.operations),
@@ -408,6 +422,7 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
 struct Operation<E, A> {
     transport: Transport<E, A>,
     id: String,
+    peer: Peer,
     request_id: RequestId,
     queue: mpsc::Sender<Outgoing>,
     operations: Operations,
@@ -416,7 +431,7 @@ struct Operation<E, A> {
 
 impl<E: Executor, A: Authenticate> Operation<E, A> {
     async fn run(self, params: Params, admission: Admission<A::Session>) {
-        let prepared = match self.transport.prepare(params, &admission, &self.request_id) {
+        let prepared = match self.prepare(params, &admission).await {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 return self.fail(&Answer::refused(&refusal, &self.request_id)).await;
@@ -441,6 +456,16 @@ impl<E: Executor, A: Authenticate> Operation<E, A> {
             }
         }
         self.end(json!({ "id": self.id, "type": "complete" }).to_string()).await;
+    }
+
+    async fn prepare(
+        &self,
+        params: Params,
+        admission: &Admission<A::Session>,
+    ) -> Result<Prepared, Refusal> {
+        let session = &admission.session;
+        self.transport.auth.charge(session, self.peer, Charge::Request).await?;
+        self.transport.prepare(params, admission, self.peer, &self.request_id).await
     }
 
     async fn next(&self, answer: &Answer) {

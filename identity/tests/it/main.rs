@@ -3,6 +3,7 @@
 mod api_keys;
 mod keys;
 mod lockout;
+mod rate_limits;
 mod recovery;
 mod registration;
 mod second_factor;

@@ -31,6 +31,7 @@ mod process;
 mod proof;
 mod provider;
 mod published;
+mod rate_limits;
 mod rights;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod servers;

@@ -145,6 +145,8 @@ impl World {
             .env("COLLOQUY_OPERATOR__EMAIL", OPERATOR.0)
             .env("COLLOQUY_OPERATOR__PASSWORD", OPERATOR.1)
             .env("COLLOQUY_HTTP__LISTEN", "127.0.0.1:0")
+            // Tests ask more in a minute than people do.
+            .env("COLLOQUY_LIMITS__ENABLED", "false")
             .env("COLLOQUY_DATABASE__MAX_CONNECTIONS", "8");
         if let Some(kafka) = &self.kafka {
             command
