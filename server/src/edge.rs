@@ -37,6 +37,7 @@ pub fn router(
     tasks.spawn(async move { tail.stopped().await });
     Ok(api::router(ApiState {
         bus: Arc::clone(&parts.bus),
+        access: api::Recorder::new(Arc::clone(&parts.bus)),
         identity,
         reads,
         live,

@@ -20,6 +20,7 @@ use super::{
     answer::Answer,
     bearer_of,
     codes::{self, Level, Refusal},
+    purpose,
     request::Params,
     sse, ws,
 };
@@ -173,6 +174,7 @@ async fn serve<E: Executor, A: Authenticate>(
     } else {
         Params::from_body(&read(&parts.headers, body, transport).await?)?
     };
+    params.purpose = params.purpose.or(purpose::of_headers(&parts.headers)?);
     params.trace_parent = TraceParent::from_headers(&parts.headers).or(params.trace_parent);
 
     let prepared = match (transport.prepare(params, &admission, request_id), accepted.once) {

@@ -29,6 +29,7 @@ mod outages;
 mod process;
 mod proof;
 mod published;
+mod reads;
 mod rights;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod servers;

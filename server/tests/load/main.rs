@@ -32,6 +32,7 @@ mod topic;
 mod world;
 
 mod connections;
+mod reads;
 mod report;
 mod subscribers;
 
@@ -99,6 +100,7 @@ async fn load(plan: &Plan) {
     round.begin(&company).await;
     world.until_projected().await;
     let mut report = Report::default();
+    report.add(reads::are_recorded(plan, &world, &company).await);
     report.add(connections::many(plan, &company.hr).await);
     let steady = connections::steady(plan, &company.hr);
     let beside = async {
