@@ -233,6 +233,26 @@ create index on rm_verdict (company_id, hiring_manager, created_at, verdict_id);
 create index on rm_verdict (company_id, interview_id);
 create index on rm_verdict (company_id, candidate_id);
 
+-- What was shown to whom, without a word of it.
+create table rm_access (
+  company_id   uuid        not null,
+  log_id       uuid        not null,             -- the stream: of one process and day
+  view_id      uuid        not null,
+  viewer       text        not null,             -- kind:id
+  what         text        not null,
+  subject_id   uuid        not null,
+  candidate_id uuid        not null,
+  fields       jsonb       not null,             -- classes of fields
+  purpose      text        not null,
+  at           timestamptz not null,
+  version      bigint      not null,
+  primary key (company_id, log_id, view_id)
+);
+create index on rm_access (company_id, at, view_id);
+create index on rm_access (company_id, candidate_id, at);
+create index on rm_access (company_id, viewer, at);
+create index on rm_access (company_id, subject_id, at);
+
 create table rm_ai_call (
   company_id     uuid        not null,
   about_id       uuid        not null,

@@ -201,7 +201,7 @@ end $$;
 -- The tables that there are so far are the first generations, and the shapes of the next ones.
 insert into read_model_generation (model, generation, version, shape, table_name, consumer, filled)
 select model, 1, 1, shape, shape, model || '.v1', true
-  from (values ('ai_calls', 'rm_ai_call'), ('applications', 'rm_application'), ('candidates', 'rm_candidate'),
+  from (values ('access_log', 'rm_access'), ('ai_calls', 'rm_ai_call'), ('applications', 'rm_application'), ('candidates', 'rm_candidate'),
                ('companies', 'rm_company'), ('interviews', 'rm_interview'), ('jobs', 'rm_job'),
                ('members', 'rm_member'), ('observations', 'rm_observation'), ('resumes', 'rm_resume'),
                ('transcripts', 'rm_transcript_turn'), ('verdicts', 'rm_verdict')) as known(model, shape);

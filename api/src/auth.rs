@@ -9,6 +9,7 @@ use identity::{Identity, IdentityError, Principal};
 use secrecy::ExposeSecret;
 
 use crate::ApiState;
+use crate::access::Shown;
 use crate::error::ApiError;
 use crate::loaders::Loaders;
 use crate::peer::Peer;
@@ -160,7 +161,8 @@ impl Authenticate for Auth {
     fn scope(&self, session: &Session, request_id: &RequestId, request: Request) -> Request {
         let session = session.of_request();
         let loaders = Loaders::new(&self.0, &session);
-        request.data(session).data(request_id.clone()).data(loaders)
+        let shown = Arc::new(Shown::new(&self.0.access, &session, &request));
+        request.data(session).data(request_id.clone()).data(loaders).data(shown)
     }
 }
 

@@ -20,7 +20,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::transport::codes::{self, Refusal};
-use crate::transport::{self, RequestId, TraceParent};
+use crate::transport::{self, RequestId, TraceParent, purpose};
 
 /// How long a browser may keep the answer to its question whether a request is allowed.
 const KEPT: Duration = Duration::from_secs(600);
@@ -75,6 +75,7 @@ pub fn guarded(routes: Router, origins: &[String]) -> Result<Router, OriginInval
             header::IF_NONE_MATCH,
             HeaderName::from_static(RequestId::HEADER),
             HeaderName::from_static(TraceParent::NAME),
+            HeaderName::from_static(purpose::HEADER),
         ])
         .expose_headers([
             HeaderName::from_static(RequestId::HEADER),

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
+use domain::access::{Fields, What};
 use domain::application::{self, Application as ApplicationAggregate};
 use domain::candidate::{self, Candidate as CandidateAggregate};
 use domain::ids::{ApplicationId, CandidateId, JobId};
@@ -11,6 +12,7 @@ use domain::values;
 use projections::{applications, candidates, resumes};
 use uuid::Uuid;
 
+use crate::access::shows;
 use crate::company::{Actor, Member};
 use crate::error::ApiError;
 use crate::inputs::{self, id, inputs, optional_id};
@@ -114,6 +116,22 @@ impl CandidateNote {
 /// One person's record in the company.
 pub struct Candidate(pub candidates::Row);
 
+impl Candidate {
+    /// The value, if any, once it is noted that it is shown.
+    fn shown<T>(
+        &self,
+        ctx: &Context<'_>,
+        class: Fields,
+        value: Option<T>,
+    ) -> async_graphql::Result<Option<T>> {
+        let id = self.0.candidate_id;
+        if value.is_some() {
+            shows(ctx, (What::Candidate, id.0), id, class)?;
+        }
+        Ok(value)
+    }
+}
+
 /// One person's record in the company.
 #[Object]
 impl Candidate {
@@ -123,23 +141,23 @@ impl Candidate {
     }
 
     /// Name in full; null once the person was erased.
-    async fn full_name(&self) -> Option<&str> {
-        self.0.full_name.as_deref()
+    async fn full_name(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
+        self.shown(ctx, Fields::Contact, self.0.full_name.as_deref())
     }
 
     /// E-mail address; null once the person was erased.
-    async fn email(&self) -> Option<&str> {
-        self.0.email.as_deref()
+    async fn email(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
+        self.shown(ctx, Fields::Contact, self.0.email.as_deref())
     }
 
     /// Phone number as given, if any.
-    async fn phone(&self) -> Option<&str> {
-        self.0.phone.as_deref()
+    async fn phone(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
+        self.shown(ctx, Fields::Contact, self.0.phone.as_deref())
     }
 
     /// Where the person comes from, such as `referral`, if known.
-    async fn source(&self) -> Option<&str> {
-        self.0.source.as_deref()
+    async fn source(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
+        self.shown(ctx, Fields::Contact, self.0.source.as_deref())
     }
 
     /// Whether the person was erased: all that is personal is gone for good.
@@ -158,8 +176,10 @@ impl Candidate {
     }
 
     /// Notes, oldest first.
-    async fn notes(&self) -> Vec<CandidateNote> {
-        self.0.notes.iter().cloned().map(CandidateNote).collect()
+    async fn notes(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<CandidateNote>> {
+        let has_text = ctx.look_ahead().field("text").exists() && !self.0.notes.is_empty();
+        self.shown(ctx, Fields::Notes, has_text.then_some(()))?;
+        Ok(self.0.notes.iter().cloned().map(CandidateNote).collect())
     }
 
     /// The candidate's applications that the caller may see, newest first.
@@ -249,8 +269,13 @@ impl Application {
     }
 
     /// Its moves along the pipeline, oldest first.
-    async fn steps(&self) -> Vec<ApplicationStep> {
-        self.0.steps.iter().cloned().map(ApplicationStep).collect()
+    async fn steps(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<ApplicationStep>> {
+        let (steps, candidate) = (&self.0.steps, self.0.candidate_id);
+        let has_reason = steps.iter().any(|step| step.reason.is_some());
+        if has_reason && ctx.look_ahead().field("reason").exists() {
+            shows(ctx, (What::Candidate, candidate.0), candidate, Fields::Notes)?;
+        }
+        Ok(steps.iter().cloned().map(ApplicationStep).collect())
     }
 
     /// Its interview rounds that the caller may see, latest first.
@@ -315,6 +340,17 @@ impl From<DomainFacts> for ParsedFacts {
 /// An uploaded résumé. Upload it at `POST /files/resumes`.
 pub struct Resume(pub resumes::Row);
 
+impl Resume {
+    /// The value, if any, once it is noted that it is shown.
+    fn shown<T>(&self, ctx: &Context<'_>, value: Option<T>) -> async_graphql::Result<Option<T>> {
+        let (id, candidate) = (self.0.resume_id, self.0.candidate_id);
+        if value.is_some() {
+            shows(ctx, (What::Resume, id.0), candidate, Fields::ResumeText)?;
+        }
+        Ok(value)
+    }
+}
+
 /// An uploaded résumé. Upload it at `POST /files/resumes`.
 #[Object]
 impl Resume {
@@ -329,8 +365,8 @@ impl Resume {
     }
 
     /// Name as uploaded; null once the person was erased.
-    async fn file_name(&self) -> Option<&str> {
-        self.0.file_name.as_deref()
+    async fn file_name(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
+        self.shown(ctx, self.0.file_name.as_deref())
     }
 
     /// Size of the file in bytes.
@@ -359,8 +395,8 @@ impl Resume {
     }
 
     /// The text, once read; null also once the person was erased.
-    async fn text(&self) -> Option<&str> {
-        self.0.text.as_deref()
+    async fn text(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
+        self.shown(ctx, self.0.text.as_deref())
     }
 
     /// Whether the text was longer than what is kept.
@@ -369,8 +405,8 @@ impl Resume {
     }
 
     /// The facts, once read; null also once the person was erased.
-    async fn parsed_facts(&self) -> Option<ParsedFacts> {
-        self.0.facts.clone().map(Into::into)
+    async fn parsed_facts(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<ParsedFacts>> {
+        self.shown(ctx, self.0.facts.clone().map(Into::into))
     }
 
     /// Where the facts come from.

@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use commands::{CommandError, Order, derive_id};
 use domain::Caller;
+use domain::access::{Fields, Purpose, View, What};
 use domain::candidate::Candidate;
 use domain::file_kind::FileKind;
 use domain::ids::{CandidateId, ResumeId};
@@ -32,7 +33,7 @@ use crate::payload::token;
 use crate::peer::Peer;
 use crate::rate_limits::{self, Asker};
 use crate::scope::view;
-use crate::transport::{Charge, RequestId, TraceParent, bearer_of};
+use crate::transport::{Charge, RequestId, TraceParent, bearer_of, purpose};
 
 /// What a form may have beside the file itself.
 const FORM_BYTES: usize = 64 * 1024;
@@ -89,8 +90,19 @@ async fn download(
         let id: ResumeId = id.parse().map_err(|_| ApiError::not_found("RESUME_NOT_FOUND"))?;
         let row = resumes::get(&state.reads, &view, id).await?;
         let row = row.ok_or_else(|| ApiError::not_found("RESUME_NOT_FOUND"))?;
+        let purpose = purpose::of_headers(&headers);
+        let purpose = purpose.map_err(|refusal| ApiError::invalid("purpose", refusal.message))?;
         // Opened before a kept copy is called good: that of a person who was forgotten is not.
         let bytes = state.files.get(caller.company, &row.file_hash).await?;
+        let view = View {
+            what: What::Resume,
+            subject_id: id.0,
+            candidate_id: row.candidate_id,
+            fields: vec![Fields::ResumeFile],
+        };
+        let trace_parent = TraceParent::from_headers(&headers).map(|trace| trace.to_string());
+        let purpose = purpose.unwrap_or(Purpose::Hiring);
+        state.access.record(&caller, purpose, vec![view], trace_parent).await?;
         let tag = format!("\"{}\"", row.file_hash);
         if etag::is_known(&headers, &tag) {
             return Ok(described(StatusCode::NOT_MODIFIED.into_response(), &row, &tag));

@@ -3,7 +3,8 @@
 
 use async_graphql::{Context, ID, Json, Object};
 use chrono::{DateTime, Utc};
-use domain::ids::InterviewId;
+use domain::access::{Fields, What};
+use domain::ids::{CandidateId, InterviewId};
 use domain::permission::Action;
 use projections::history::{self, Content, Entry};
 use projections::page::{DEFAULT_SIZE, Edge, MAX_SIZE, Page, PageError};
@@ -11,6 +12,7 @@ use projections::proof::{self, Proof};
 use projections::{Version, interviews};
 use uuid::Uuid;
 
+use crate::access::shows;
 use crate::company::Actor;
 use crate::error::ApiError;
 use crate::inputs::id;
@@ -21,7 +23,10 @@ use crate::proof::EventProof;
 use crate::scope::Scoped;
 
 /// One event as it stands in the log.
-pub struct HistoryEvent(Entry, Option<Proof>);
+pub struct HistoryEvent(Entry, Option<Proof>, Of);
+
+/// Whose history it is: of which interview, with whom.
+type Of = (InterviewId, CandidateId);
 
 /// One event as it stands in the log.
 #[Object]
@@ -99,11 +104,14 @@ impl HistoryEvent {
 
     /// What happened, with personal fields opened; one whose subject was erased is
     /// `{"$erased": true}`. Null if this program cannot read it, see `unreadable`.
-    async fn payload(&self) -> Option<Json<serde_json::Value>> {
-        match &self.0.content {
-            Content::Opened(value) => Some(Json(value.clone())),
-            Content::Unreadable(_) => None,
-        }
+    async fn payload(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Option<Json<serde_json::Value>>> {
+        let Content::Opened(value) = &self.0.content else { return Ok(None) };
+        let (interview, candidate) = self.2;
+        shows(ctx, (What::Transcript, interview.0), candidate, Fields::History)?;
+        Ok(Some(Json(value.clone())))
     }
 
     /// Why this program cannot read the payload, if it cannot.
@@ -154,7 +162,8 @@ impl HistoryQuery {
             has_previous: after > Version(0),
             edges: found.entries.into_iter().zip(proofs).map(edge).collect(),
         };
-        let event = |(entry, proof)| HistoryEvent(entry, proof);
+        let of = (interview, row.candidate_id);
+        let event = |(entry, proof)| HistoryEvent(entry, proof, of);
         Ok(HistoryConnection::of(page, row.version, event))
     }
 }

@@ -1,6 +1,8 @@
 //! The edge: GraphQL over three transports, files, health. It translates and calls, and decides
 //! nothing: rules are asked through the bus, reads through the read side, entry through identity.
 
+mod access;
+mod access_log;
 mod account;
 mod api_keys;
 mod auth;
@@ -52,6 +54,9 @@ use projections::Reads;
 use projections::live::LiveTail;
 use tokio_util::task::TaskTracker;
 
+pub use crate::access::Recorder;
+
+use crate::access::Recording;
 use crate::auth::Auth;
 use crate::health::Health;
 
@@ -60,6 +65,8 @@ use crate::health::Health;
 pub struct ApiState {
     /// The one door of the write side.
     pub bus: Arc<Bus>,
+    /// Writes down who is shown whose data.
+    pub access: Recorder,
     /// Who may enter.
     pub identity: Identity,
     /// How much may be asked.
@@ -92,7 +99,7 @@ pub struct ApiState {
 /// | `/ready` | whether requests can be served |
 /// | `/metrics` | measurements for Prometheus |
 pub fn router(state: ApiState) -> Router {
-    let (schema, auth) = (schema::schema(state.clone()), Auth(state.clone()));
+    let (schema, auth) = (Recording(schema::schema(state.clone())), Auth(state.clone()));
     transport::router("/graphql", schema, auth, state.settings.clone())
         .merge(explorer::router())
         .merge(files::router(state.clone()))

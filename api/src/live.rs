@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::Caller;
 use domain::caller::Actor;
-use domain::ids::InterviewId;
+use domain::ids::{CandidateId, InterviewId};
 use domain::permission::{self, Action, Relation};
 use domain::{Aggregate, Event, interview, observation, verdict};
 use futures::stream::BoxStream;
@@ -97,7 +97,9 @@ pub fn audience(event: &Event) -> Audience {
             | verdict::Event::Signed { .. } => Staff(Action::ReadVerdict),
             verdict::Event::PrivateNotesRecorded { .. } => Staff(Action::ReadPrivateNotes),
         },
-        Event::Account(_) | Event::AiCall(_) | Event::CompanyRequest(_) => Nobody,
+        Event::Access(_) | Event::Account(_) | Event::AiCall(_) | Event::CompanyRequest(_) => {
+            Nobody
+        }
         Event::Application(_) | Event::Candidate(_) | Event::Resume(_) => {
             All(Action::ReadCandidate)
         }
@@ -236,6 +238,7 @@ fn touches(caller: &Caller, watched: Option<InterviewId>, recorded: &Recorded) -
 pub struct Watch {
     gate: Gate,
     interview: InterviewId,
+    candidate: CandidateId,
     base: Action,
     relation: Relation,
 }
@@ -252,10 +255,18 @@ impl Watch {
             return Err(ApiError::forbidden());
         }
         let known = gate.read::<interview::Interview>(id.0).await?;
-        let relation = known.map(|state| state.stands_to(&gate.caller));
-        let seen = |relation: &Relation| permission::allows(&gate.caller, base, *relation);
-        let relation = relation.filter(seen).ok_or_else(|| ApiError::not_found("INT_001"))?;
-        Ok(Self { gate, interview: id, base, relation })
+        let known =
+            known.and_then(|state| Some((state.stands_to(&gate.caller), state.candidate()?)));
+        let seen = |known: &(Relation, _)| permission::allows(&gate.caller, base, known.0);
+        let known = known.filter(seen).ok_or_else(|| ApiError::not_found("INT_001"))?;
+        let (relation, candidate) = known;
+        Ok(Self { gate, interview: id, candidate, base, relation })
+    }
+
+    /// The interview, and whom it is held with.
+    #[must_use]
+    pub fn about(&self) -> (InterviewId, CandidateId) {
+        (self.interview, self.candidate)
     }
 
     /// Who watches.

@@ -79,6 +79,8 @@ pub enum Right {
     ReadPrivateNotes,
     /// Record calls to models.
     RecordAiCall,
+    /// Have it recorded that one is shown the data of a person.
+    RecordAccess,
     /// Replay histories, see who did what.
     ReadHistory,
     /// See counts over what one may see.

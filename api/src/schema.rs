@@ -13,6 +13,7 @@ use domain::permission::Action;
 use projections::{companies, verdicts};
 
 use crate::ApiState;
+use crate::access_log::AccessLogQuery;
 use crate::account::{AccountMutation, AccountQuery};
 use crate::api_keys::{ApiKeyMutation, ApiKeyQuery};
 use crate::candidate::{Application, Candidate, CandidateMutation, CandidateQuery, Resume};
@@ -162,6 +163,7 @@ pub struct Query(
     ObservationQuery,
     VerdictQuery,
     HistoryQuery,
+    AccessLogQuery,
     DashboardQuery,
     OperationsQuery,
     RateLimitQuery,
@@ -347,6 +349,9 @@ mod tests {
         spelled_alike::<domain::verdict::ScoreKind, crate::verdict::ScoreKind>();
         spelled_alike::<domain::observation::InsightType, crate::observation::InsightType>();
         spelled_alike::<domain::observation::Severity, crate::observation::Severity>();
+        spelled_alike::<domain::access::What, crate::access_log::AccessSubject>();
+        spelled_alike::<domain::access::Fields, crate::access_log::AccessFields>();
+        spelled_alike::<domain::access::Purpose, crate::access_log::AccessPurpose>();
         spelled_alike::<domain::ai_call::Purpose, crate::observation::AiPurpose>();
         for role in domain::Role::ALL {
             let shown = crate::company::Role::from(role).to_value();

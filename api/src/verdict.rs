@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject};
 use chrono::{DateTime, Utc};
+use domain::access::{Fields, What};
 use domain::ids::{AnswerId, VerdictId};
 use domain::permission::Action;
 use domain::values::HumanScore;
@@ -9,6 +10,7 @@ use domain::verdict::{self as rules, Command, Ground, SignedScore, Verdict as Ve
 use projections::verdicts;
 use uuid::Uuid;
 
+use crate::access::shows;
 use crate::candidate::{Candidate, Provenance};
 use crate::company::Member;
 use crate::error::ApiError;
@@ -75,7 +77,11 @@ pub enum ScoreKind {
 }
 
 async fn cited(ctx: &Context<'_>, id: Option<AnswerId>) -> async_graphql::Result<Option<Turn>> {
-    Ok(one(&ctx.loaders()?.answers, id).await?.map(Turn))
+    let loaders = ctx.loaders()?;
+    let Some(turn) = one(&loaders.answers, id).await? else { return Ok(None) };
+    // Whoever is shown the turn is shown the interview, which names whom it is about.
+    let interview = one(&loaders.interviews, Some(turn.interview_id)).await?;
+    Ok(interview.map(|interview| Turn::of(turn, interview.candidate_id)))
 }
 
 /// An answer that the AI side cites for a score.
@@ -312,6 +318,19 @@ impl PrivateNote {
 pub struct Verdict(pub verdicts::Row);
 
 impl Verdict {
+    /// The value, if any, once it is noted that it is shown.
+    fn shown<T>(
+        &self,
+        ctx: &Context<'_>,
+        class: Fields,
+        value: Option<T>,
+    ) -> async_graphql::Result<Option<T>> {
+        if value.is_some() {
+            shows(ctx, (What::Report, self.0.verdict_id.0), self.0.candidate_id, class)?;
+        }
+        Ok(value)
+    }
+
     /// The private notes, as far as the right to `action` reaches this verdict.
     async fn private(
         &self,
@@ -401,13 +420,13 @@ impl Verdict {
     }
 
     /// The AI side's proposal, while it stands.
-    async fn proposal(&self) -> Option<Proposal> {
-        self.0.proposal.clone().map(Proposal)
+    async fn proposal(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Proposal>> {
+        self.shown(ctx, Fields::Scores, self.0.proposal.clone().map(Proposal))
     }
 
     /// The person's decision, once signed.
-    async fn signature(&self) -> Option<Signature> {
-        self.0.signature.clone().map(Signature)
+    async fn signature(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Signature>> {
+        self.shown(ctx, Fields::Scores, self.0.signature.clone().map(Signature))
     }
 
     /// Notes for HR and administrators; null for all others.
@@ -416,6 +435,8 @@ impl Verdict {
         ctx: &Context<'_>,
     ) -> async_graphql::Result<Option<Vec<PrivateNote>>> {
         let notes = self.private(ctx, Action::ReadPrivateNotes).await?;
+        let any = notes.as_ref().is_some_and(|notes| !notes.is_empty());
+        self.shown(ctx, Fields::PrivateNotes, any.then_some(()))?;
         Ok(notes.map(|notes| notes.into_iter().map(PrivateNote).collect()))
     }
 

@@ -127,6 +127,7 @@ pub fn claims(event: &Event) -> Vec<Change> {
         | Event::Job(_)
         | Event::Resume(_)
         | Event::Observation(_)
+        | Event::Access(_)
         | Event::AiCall(_) => vec![],
     }
 }

@@ -1,8 +1,8 @@
 //! The sum of all events, and the stored name and version of each.
 
 use crate::{
-    account, ai_call, application, candidate, company, company_request, interview, job, member,
-    observation, resume, verdict,
+    access, account, ai_call, application, candidate, company, company_request, interview, job,
+    member, observation, resume, verdict,
 };
 
 macro_rules! aggregates {
@@ -71,6 +71,8 @@ macro_rules! aggregates {
 }
 
 aggregates! {
+    /// Of reads of persons' data, by one process in one company on one day.
+    Access(access) = "access";
     /// Of a login.
     Account(account) = "account";
     /// Of the calls to models about one interview, résumé or task.

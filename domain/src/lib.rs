@@ -12,6 +12,7 @@ pub mod facts;
 pub mod file_kind;
 pub mod permission;
 
+pub mod access;
 pub mod account;
 pub mod ai_call;
 pub mod application;

@@ -16,8 +16,8 @@ use crate::permission::Action;
 use crate::personal::{Personal, Subject};
 use crate::values::{HumanScore, Provenance, Score, Share, Weight};
 use crate::{
-    account, ai_call, application, candidate, company, company_request, interview, job, member,
-    observation, resume, verdict,
+    access, account, ai_call, application, candidate, company, company_request, interview, job,
+    member, observation, resume, verdict,
 };
 
 const fn id(n: u128) -> Uuid {
@@ -44,6 +44,7 @@ const ANSWER: AnswerId = AnswerId(id(0x34));
 const ACCESS: Uuid = id(0x35);
 const VERDICT: Uuid = id(0x40);
 const CALL: Uuid = id(0x50);
+const READS: Uuid = id(0x60);
 
 const TOKEN_HASH: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
 const FILE_HASH: &str = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9";
@@ -53,6 +54,7 @@ const REQUEST_HASH: &str = "baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd05770348
 #[must_use]
 pub fn stream(aggregate: &str) -> Uuid {
     match aggregate {
+        access::Access::NAME => READS,
         account::Account::NAME => ACCOUNT.0,
         application::Application::NAME => APPLICATION.0,
         candidate::Candidate::NAME => CANDIDATE.0,
@@ -140,6 +142,7 @@ fn provenance() -> Provenance {
 #[must_use]
 pub fn all() -> Vec<Event> {
     let mut events: Vec<Event> = vec![];
+    events.extend(accesses().into_iter().map(Event::from));
     events.extend(accounts().into_iter().map(Event::from));
     events.extend(ai_calls().into_iter().map(Event::from));
     events.extend(applications().into_iter().map(Event::from));
@@ -245,6 +248,27 @@ fn accounts() -> Vec<account::Event> {
             at: minute(30),
         },
     ]
+}
+
+fn accesses() -> Vec<access::Event> {
+    use access::{Fields, Purpose, View, What};
+    vec![access::Event::Viewed {
+        purpose: Purpose::Hiring,
+        views: vec![
+            View {
+                what: What::Candidate,
+                subject_id: CANDIDATE.0,
+                candidate_id: CANDIDATE,
+                fields: vec![Fields::Contact, Fields::Notes],
+            },
+            View {
+                what: What::Report,
+                subject_id: VERDICT,
+                candidate_id: CANDIDATE,
+                fields: vec![Fields::Scores],
+            },
+        ],
+    }]
 }
 
 fn ai_calls() -> Vec<ai_call::Event> {

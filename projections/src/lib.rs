@@ -4,6 +4,7 @@
 //! [`model::MODELS`]; each has its rows, its fold and its queries in one file. How
 //! their tables come about is told in [`generation`] and [`rebuild`].
 
+pub mod access_log;
 pub mod ai_calls;
 pub mod applications;
 pub mod applied;

@@ -19,12 +19,13 @@ use crate::query::reason;
 use crate::runner::ModelConsumer;
 use crate::verify::{self, Comparison, VerifyError};
 use crate::{
-    ai_calls, applications, candidates, companies, interviews, jobs, members, observations,
-    resumes, transcripts, verdicts,
+    access_log, ai_calls, applications, candidates, companies, interviews, jobs, members,
+    observations, resumes, transcripts, verdicts,
 };
 
 /// Every read model.
 pub const MODELS: &[Model] = &[
+    access_log::MODEL,
     ai_calls::MODEL,
     applications::MODEL,
     candidates::MODEL,

@@ -52,6 +52,7 @@ pub async fn router(
     tasks.spawn(async move { tail.stopped().await });
     Ok(api::router(ApiState {
         bus: Arc::clone(&parts.bus),
+        access: api::Recorder::new(Arc::clone(&parts.bus)),
         identity,
         rate_limits: RateLimits::new(parts.pool.clone(), Arc::clone(&parts.bus), rates),
         reads,

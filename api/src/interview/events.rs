@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Interface, Object, SimpleObject, Subscription};
 use chrono::{DateTime, Utc};
 use domain::Event;
-use domain::ids::{InterviewId, VerdictId};
+use domain::access::{Fields, What};
+use domain::ids::{CandidateId, InterviewId, VerdictId};
 use domain::interview::Event as Happened;
 use domain::permission::{self, Action};
 use domain::verdict::Verdict as VerdictAggregate;
@@ -24,6 +25,7 @@ use super::{
     RoundType, stream,
 };
 use crate::ApiState;
+use crate::access::{Shown, of_request, shows};
 use crate::candidate::Provenance;
 use crate::error::ApiError;
 use crate::inputs::id;
@@ -460,6 +462,7 @@ impl VerdictEvent {
 
 /// Something noticed in an interview, as it comes.
 pub struct InsightEvent {
+    about: (InterviewId, CandidateId),
     recorded: Arc<Recorded>,
     row: observations::Row,
 }
@@ -484,8 +487,10 @@ impl InsightEvent {
     }
 
     /// What was noticed.
-    async fn insight(&self) -> Insight {
-        Insight(self.row.clone())
+    async fn insight(&self, ctx: &Context<'_>) -> async_graphql::Result<Insight> {
+        let (interview, candidate) = self.about;
+        shows(ctx, (What::Transcript, interview.0), candidate, Fields::Observations)?;
+        Ok(Insight(self.row.clone()))
     }
 }
 
@@ -591,8 +596,56 @@ fn items<F: Feed>(
     })
 }
 
+/// Which personal fields a subscription asks of the events of an interview.
+struct Selected {
+    text: bool,
+    judgement: bool,
+    reason: bool,
+}
+
+impl Selected {
+    fn of_field(ctx: &Context<'_>) -> Self {
+        let has = |field| ctx.look_ahead().field(field).exists();
+        let judgement = has("completeness") || has("score") || has("feedback");
+        Self { text: has("text"), judgement, reason: has("reason") }
+    }
+
+    /// What of a person the event shows by these fields.
+    fn of(&self, recorded: &Recorded) -> Option<Fields> {
+        let Event::Interview(event) = &recorded.event else { return None };
+        match event {
+            Happened::QuestionAsked { .. }
+            | Happened::FollowUpAsked { .. }
+            | Happened::AnswerRecorded { .. } => self.text.then_some(Fields::Transcript),
+            Happened::NoteAdded { .. } => self.text.then_some(Fields::Notes),
+            Happened::AnswerJudged { .. } => self.judgement.then_some(Fields::Scores),
+            Happened::Cancelled { reason: Some(_) } => self.reason.then_some(Fields::Notes),
+            Happened::Planned { .. }
+            | Happened::Scheduled { .. }
+            | Happened::Rescheduled { .. }
+            | Happened::InterviewerAssigned { .. }
+            | Happened::AccessIssued { .. }
+            | Happened::AccessFirstUsed { .. }
+            | Happened::AccessRevoked { .. }
+            | Happened::ConsentGiven { .. }
+            | Happened::ConsentWithdrawn {}
+            | Happened::Joined { .. }
+            | Happened::Left { .. }
+            | Happened::Started {}
+            | Happened::QuestionTimedOut { .. }
+            | Happened::DifficultyChanged { .. }
+            | Happened::Completed { .. }
+            | Happened::Abandoned {}
+            | Happened::Cancelled { reason: None }
+            | Happened::MarkedNoShow {} => None,
+        }
+    }
+}
+
 struct Conversation {
     watch: Watch,
+    shown: Arc<Shown>,
+    selected: Selected,
     rows: Folded<interviews::Interviews>,
 }
 
@@ -619,6 +672,10 @@ impl Conversation {
             return Ok(None);
         }
         let to_guest = is_guest(self.watch.gate().caller());
+        if let Some(class) = self.selected.of(&recorded) {
+            let (interview, candidate) = self.watch.about();
+            self.shown.add(What::Transcript, interview.0, candidate, class);
+        }
         Ok(row.and_then(|row| typed(&recorded, row.status.into(), to_guest)))
     }
 }
@@ -759,7 +816,8 @@ impl Noticed {
             return Ok(None);
         }
         let row = fold::<observations::Observations>(None, &recorded);
-        Ok(row.map(|row| InsightEvent { recorded, row }))
+        let about = self.watch.about();
+        Ok(row.map(|row| InsightEvent { about, recorded, row }))
     }
 }
 
@@ -791,7 +849,8 @@ impl LiveSubscription {
         let after = place(after.as_deref(), &topic)?;
         let watch = watch(ctx, interview, Action::ReadInterview).await?;
         let tail = tail(state, topic, after).await?;
-        let conversation = Conversation { watch, rows: Folded::new(state) };
+        let (shown, selected) = (of_request(ctx)?, Selected::of_field(ctx));
+        let conversation = Conversation { watch, shown, selected, rows: Folded::new(state) };
         let told = Arc::clone(&ctx.loaders()?.written);
         Ok(items(tail, told, conversation))
     }

@@ -6,6 +6,8 @@ pub mod query;
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
+use domain::access::{Fields, What};
+use domain::ids::CandidateId;
 use domain::interview::{self as rules, AskedBy as DomainAskedBy};
 use domain::permission::Action;
 use projections::as_of::{AsOf, Past};
@@ -13,6 +15,7 @@ use projections::page::{Edge, Page};
 use projections::{Position, StreamId, Version, as_of, interviews, transcripts};
 use uuid::Uuid;
 
+use crate::access::shows;
 use crate::candidate::{Application, Candidate, Provenance, Resume};
 use crate::company::Member;
 use crate::error::ApiError;
@@ -234,87 +237,106 @@ impl From<&transcripts::Judgement> for Judgement {
 }
 
 /// A turn of the conversation: a question, something asked back, or an answer.
-pub struct Turn(pub transcripts::Row);
+pub struct Turn {
+    row: transcripts::Row,
+    candidate: CandidateId,
+}
+
+impl Turn {
+    /// A turn of an interview with this candidate.
+    #[must_use]
+    pub fn of(row: transcripts::Row, candidate: CandidateId) -> Self {
+        Self { row, candidate }
+    }
+
+    fn shows(&self, ctx: &Context<'_>, class: Fields) -> Result<(), ApiError> {
+        shows(ctx, (What::Transcript, self.row.interview_id.0), self.candidate, class)
+    }
+}
 
 /// A turn of the conversation: a question, something asked back, or an answer.
 #[Object]
 impl Turn {
     /// Id of the question, `ques_…`, or of the answer, `answ_…`; grounds of a verdict name answers.
     async fn id(&self) -> ID {
-        turn_id(&self.0)
+        turn_id(&self.row)
     }
 
     /// What it is.
     async fn kind(&self) -> TurnKind {
-        self.0.kind.into()
+        self.row.kind.into()
     }
 
     /// 1, 2, 3 … over all turns of the interview.
     async fn sequence(&self) -> u32 {
-        self.0.sequence
+        self.row.sequence
     }
 
     /// What was said; null once the person was erased.
-    async fn text(&self) -> Option<&str> {
-        self.0.text.as_deref()
+    async fn text(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
+        let text = self.row.text.as_deref();
+        text.map(|_| self.shows(ctx, Fields::Transcript)).transpose()?;
+        Ok(text)
     }
 
     /// The question itself, or the one that an answer answers.
     async fn question_id(&self) -> ID {
-        self.0.question_id.to_string().into()
+        self.row.question_id.to_string().into()
     }
 
     /// The question that a follow-up follows up.
     async fn follow_up_of(&self) -> Option<ID> {
-        self.0.follow_up_of.map(|id| id.to_string().into())
+        self.row.follow_up_of.map(|id| id.to_string().into())
     }
 
     /// The job's question that a question is, if one.
     async fn job_question_id(&self) -> Option<ID> {
-        self.0.job_question_id.map(|id| id.to_string().into())
+        self.row.job_question_id.map(|id| id.to_string().into())
     }
 
     /// What a question is about; null for follow-ups and answers.
     async fn question_type(&self) -> Option<QuestionType> {
-        self.0.question_type.map(Into::into)
+        self.row.question_type.map(Into::into)
     }
 
     /// How hard a question is; null for follow-ups, answers and candidates.
     async fn difficulty(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Difficulty>> {
         let hidden = is_guest(&*ctx.caller()?);
-        Ok(self.0.difficulty.filter(|_| !hidden).map(Into::into))
+        Ok(self.row.difficulty.filter(|_| !hidden).map(Into::into))
     }
 
     /// Keys of the rubric dimensions that a question measures; empty for candidates.
     async fn dimensions(&self, ctx: &Context<'_>) -> async_graphql::Result<&[String]> {
         let hidden = is_guest(&*ctx.caller()?);
-        Ok(if hidden { &[] } else { &self.0.dimensions })
+        Ok(if hidden { &[] } else { &self.row.dimensions })
     }
 
     /// Who asked; null for answers.
     async fn asked_by(&self) -> Option<AskedBy> {
-        self.0.asked_by.clone().map(AskedBy)
+        self.row.asked_by.clone().map(AskedBy)
     }
 
     /// What became of a question; null for answers.
     async fn outcome(&self) -> Option<QuestionOutcome> {
-        self.0.outcome.map(Into::into)
+        self.row.outcome.map(Into::into)
     }
 
     /// From the question to its answer, in milliseconds; null for questions.
     async fn response_time_ms(&self) -> Option<u64> {
-        self.0.response_time_ms
+        self.row.response_time_ms
     }
 
     /// How good an answer is, once judged; null for candidates.
     async fn judgement(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Judgement>> {
         let hidden = is_guest(&*ctx.caller()?);
-        Ok(self.0.judgement.as_ref().filter(|_| !hidden).map(Into::into))
+        let judgement = self.row.judgement.as_ref().filter(|_| !hidden);
+        judgement.map(|_| self.shows(ctx, Fields::Scores)).transpose()?;
+        Ok(judgement.map(Into::into))
     }
 
     /// When it was said, UTC.
     async fn at(&self) -> DateTime<Utc> {
-        self.0.at
+        self.row.at
     }
 }
 
@@ -381,6 +403,11 @@ impl Interview {
 
     fn stream(&self) -> StreamId {
         stream(self.row.company_id, self.row.interview_id)
+    }
+
+    fn shows(&self, ctx: &Context<'_>, class: Fields) -> Result<(), ApiError> {
+        let of = (What::Transcript, self.row.interview_id.0);
+        shows(ctx, of, self.row.candidate_id, class)
     }
 
     /// All turns as they stood, where a point of the history is shown.
@@ -552,9 +579,13 @@ impl Interview {
                 turns.into_iter().find(|turn| turn.turn_id == current.question_id.0)
             }
         };
+        let text = turn.and_then(|turn| turn.text);
+        if text.is_some() && ctx.look_ahead().field("text").exists() {
+            self.shows(ctx, Fields::Transcript)?;
+        }
         Ok(Some(CurrentQuestion {
             question_id: current.question_id.to_string().into(),
-            text: turn.and_then(|turn| turn.text),
+            text,
             sequence: current.sequence,
             follow_up_of: current.follow_up_of.map(|id| id.to_string().into()),
             asked_at: current.asked_at,
@@ -593,6 +624,10 @@ impl Interview {
     /// Interviewers' notes, oldest first; empty for candidates.
     async fn notes(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<InterviewNote>> {
         let hidden = is_guest(&*ctx.caller()?);
+        let has_text = ctx.look_ahead().field("text").exists();
+        if !hidden && has_text && !self.row.notes.is_empty() {
+            self.shows(ctx, Fields::Notes)?;
+        }
         Ok(self.row.notes.iter().filter(|_| !hidden).cloned().map(InterviewNote).collect())
     }
 
@@ -604,7 +639,9 @@ impl Interview {
     /// Why it was cancelled, if it was and a reason was given; null for candidates.
     async fn cancel_reason(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
         let hidden = is_guest(&*ctx.caller()?);
-        Ok(self.row.cancel_reason.as_deref().filter(|_| !hidden))
+        let reason = self.row.cancel_reason.as_deref().filter(|_| !hidden);
+        reason.map(|_| self.shows(ctx, Fields::Notes)).transpose()?;
+        Ok(reason)
     }
 
     /// The conversation, turn by turn.
@@ -618,12 +655,13 @@ impl Interview {
         #[graphql(desc = "The page before this cursor of the same list with the same filter.")]
         before: Option<String>,
     ) -> async_graphql::Result<TurnConnection> {
+        let turn = |row| Turn::of(row, self.row.candidate_id);
         let page = both_ways(first, after.clone(), last, before.clone())?;
         if let Some((version, _, _)) = self.past {
             let turns = self.past_turns(ctx, version).await?;
             let total = turns.len() as u64;
             let slice = slice(&self.row, turns, first, after, last, before)?;
-            return Ok(TurnConnection::of(slice, total, Turn));
+            return Ok(TurnConnection::of(slice, total, turn));
         }
         let view = ctx.view(Action::ReadInterview)?;
         ctx.loaders()?.written.is_shown().await?;
@@ -633,15 +671,18 @@ impl Interview {
             true => transcripts::count(reads, &view, id).await.map_err(ApiError::from)?,
             false => 0,
         };
-        Ok(TurnConnection::of(rows, total, Turn))
+        Ok(TurnConnection::of(rows, total, turn))
     }
 
     /// Insights and integrity flags, oldest first; empty for those who may not see them, and with
     /// `asOf`, because they are a history of their own.
     async fn insights(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Insight>> {
         let id = self.past.is_none().then_some(self.row.interview_id);
-        let rows = one(&ctx.loaders()?.observations_of, id).await?;
-        Ok(rows.into_iter().flatten().map(Insight).collect())
+        let rows = one(&ctx.loaders()?.observations_of, id).await?.unwrap_or_default();
+        if !rows.is_empty() {
+            self.shows(ctx, Fields::Observations)?;
+        }
+        Ok(rows.into_iter().map(Insight).collect())
     }
 
     /// The verdict, once the round has ended; null for those who may not see it, and with `asOf`,

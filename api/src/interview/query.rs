@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
 use chrono::{DateTime, Utc};
+use domain::access::{Fields, What};
 use domain::ids::{CompanyId, InterviewId, JobId};
 use domain::interview::Status;
 use domain::permission::Action;
@@ -12,6 +13,7 @@ use projections::{Version, View, interviews, jobs, transcripts};
 use super::{
     CurrentQuestion, Interview, InterviewConnection, InterviewMode, InterviewStatus, Turn, stream,
 };
+use crate::access::shows;
 use crate::company::company_name;
 use crate::error::ApiError;
 use crate::inputs::{id, number, optional_id};
@@ -174,7 +176,7 @@ impl InterviewQuery {
         #[graphql(desc = "Consistency tokens of changes that the answer must show.")]
         consistent_with: Option<Vec<String>>,
     ) -> async_graphql::Result<InterviewSession> {
-        let interview = id("interviewId", &interview_id)?;
+        let interview: InterviewId = id("interviewId", &interview_id)?;
         ctx.consistent(consistent_with).await?;
         let row = get(ctx, Action::ReadInterview, interview).await?;
         let page = PageRequest::parse(None, None, Some(5), None).map_err(ApiError::from)?;
@@ -182,6 +184,11 @@ impl InterviewQuery {
         let turns = transcripts::list(reads, &view, interview, &page).await;
         let turns = turns.map_err(ApiError::from)?.edges.into_iter().map(|edge| edge.node);
         let turns: Vec<transcripts::Row> = turns.collect();
+        let asked = ctx.look_ahead();
+        if row.current_question.is_some() && asked.field("currentQuestion").field("text").exists() {
+            let of = (What::Transcript, interview.0);
+            shows(ctx, of, row.candidate_id, Fields::Transcript)?;
+        }
         let current = row.current_question.as_ref().map(|current| {
             let turn = turns.iter().find(|turn| turn.turn_id == current.question_id.0);
             CurrentQuestion {
@@ -192,12 +199,13 @@ impl InterviewQuery {
                 asked_at: current.asked_at,
             }
         });
+        let turn = |turn| Turn::of(turn, row.candidate_id);
         Ok(InterviewSession {
             status: row.status.into(),
             can_resume: row.status == Status::InProgress,
             can_restart: row.status == Status::Abandoned,
             current_question: current,
-            last_turns: turns.into_iter().map(Turn).collect(),
+            last_turns: turns.into_iter().map(turn).collect(),
             version: crate::payload::shown(row.version),
         })
     }

@@ -99,7 +99,9 @@ impl Answer {
             return 200;
         }
         let code = self.errors.first().and_then(|error| text(error, "code"));
-        code.and_then(codes::by_name).map_or(400, |code| code.status)
+        let of_transport = |code| codes::by_name(code).map(|code| code.status);
+        let of_rules = |code| domain::codes::find(code).map(|entry| entry.status);
+        code.and_then(|code| of_transport(code).or_else(|| of_rules(code))).unwrap_or(400)
     }
 }
 

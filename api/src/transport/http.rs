@@ -20,6 +20,7 @@ use super::{
     answer::Answer,
     bearer_of,
     codes::{self, Level, Refusal},
+    purpose,
     request::Params,
     sse, ws,
 };
@@ -182,6 +183,7 @@ async fn serve<E: Executor, A: Authenticate>(
     } else {
         Params::from_body(&read(&parts.headers, body, transport).await?)?
     };
+    params.purpose = params.purpose.or(purpose::of_headers(&parts.headers)?);
     params.trace_parent = TraceParent::from_headers(&parts.headers).or(params.trace_parent);
 
     let preparing = transport.prepare(params, &admission, peer, request_id);

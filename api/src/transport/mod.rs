@@ -10,6 +10,7 @@ pub mod codes;
 pub mod documents;
 mod http;
 mod json;
+pub(crate) mod purpose;
 pub mod request;
 mod sse;
 mod ws;
@@ -382,7 +383,8 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
         request_id: &RequestId,
     ) -> Result<Prepared, Refusal> {
         let limits = &self.settings.limits;
-        let Params { query, document_hash, operation_name, variables, trace_parent } = params;
+        let Params { query, document_hash, operation_name, variables, trace_parent, purpose } =
+            params;
         let Found { text: query, remember } = self.documents.find(query, document_hash)?;
         let document = limits.parse(&query)?;
         if let Some(hash) = remember {
@@ -415,6 +417,9 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
         if let Some(trace_parent) = trace_parent {
             tracing::Span::current().record("trace.parent", tracing::field::display(&trace_parent));
             request = request.data(trace_parent);
+        }
+        if let Some(purpose) = purpose {
+            request = request.data(purpose);
         }
         let request = self.auth.scope(&admission.session, request_id, request).data(peer);
         Ok(Prepared { request, kind: price.kind, cost: price.cost, request_id: request_id.clone() })

@@ -1,11 +1,12 @@
 //! The strict parse of a GraphQL request, from a JSON body, a socket message or a query string.
 
 use async_graphql::{Value, Variables};
+use domain::access::Purpose;
 use serde_json::{Map, Value as Json};
 
 use super::codes::{self, Refusal};
 use super::documents::DocumentHash;
-use super::{TraceParent, json};
+use super::{TraceParent, json, purpose};
 
 /// The members of a GraphQL request, well-formed and without NUL.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Params {
     pub variables: Variables,
     /// Where the request belongs in a trace, if its `extensions` say so.
     pub trace_parent: Option<TraceParent>,
+    /// What persons' data are read for, if its `extensions` say so.
+    pub purpose: Option<Purpose>,
 }
 
 impl Params {
@@ -87,11 +90,12 @@ impl Params {
             Some(Json::Object(variables)) => variables,
             Some(_) => return Err(malformed("the member variables must be an object or null")),
         };
-        let (trace_parent, document_hash) = match members.get("extensions") {
-            None | Some(Json::Null) => (None, None),
+        let (trace_parent, document_hash, purpose) = match members.get("extensions") {
+            None | Some(Json::Null) => (None, None, None),
             Some(Json::Object(extensions)) => (
                 TraceParent::from_member(Some(extensions)),
                 DocumentHash::from_extensions(extensions)?,
+                purpose::of_extensions(extensions)?,
             ),
             Some(_) => {
                 return Err(malformed("the member extensions must be an object or null"));
@@ -110,7 +114,7 @@ impl Params {
         let variables = Value::from_json(variables)
             .map_err(|error| malformed(format!("the member variables cannot be read: {error}")))?;
         let variables = Variables::from_value(variables);
-        Ok(Self { query, document_hash, operation_name, variables, trace_parent })
+        Ok(Self { query, document_hash, operation_name, variables, trace_parent, purpose })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rules of every aggregate as given, when, then.
 
+mod access;
 mod account;
 mod ai_call;
 mod application;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use projections::projector::Projector;
 use projections::{
-    ai_calls, applications, as_of, candidates, companies, interviews, jobs, members, observations,
-    resumes, transcripts, verdicts,
+    access_log, ai_calls, applications, as_of, candidates, companies, interviews, jobs, members,
+    observations, resumes, transcripts, verdicts,
 };
 use sqlx::PgPool;
 
@@ -16,6 +16,7 @@ use crate::folds::{all_samples, of_aggregates};
 async fn the_fields_of_a_row_are_the_columns_of_its_table() {
     let database = Database::create().await;
     let pool = &database.pool;
+    check::<access_log::AccessLog>(pool).await;
     check::<ai_calls::AiCalls>(pool).await;
     check::<applications::Applications>(pool).await;
     check::<candidates::Candidates>(pool).await;

@@ -58,6 +58,7 @@ async fn some_interviews(world: &World) {
 }
 
 const EXPECTED: &[(&str, u64)] = &[
+    ("access_log", 8),
     ("ai_calls", 8),
     ("applications", 4),
     ("candidates", 4),

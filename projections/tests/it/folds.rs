@@ -11,8 +11,8 @@ use eventlog::codec::Recorded;
 use eventlog::envelope::{Cause, EventHash, Position, StoredEvent, StreamId, Version};
 use projections::projector::{Keys, Projector};
 use projections::{
-    ai_calls, applications, as_of, candidates, companies, interviews, jobs, members, observations,
-    resumes, transcripts, verdicts,
+    access_log, ai_calls, applications, as_of, candidates, companies, interviews, jobs, members,
+    observations, resumes, transcripts, verdicts,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -100,6 +100,7 @@ fn check_samples<P: Projector>() {
 
 #[test]
 fn every_event_folds_into_every_model_whatever_was_there() {
+    check_samples::<access_log::AccessLog>();
     check_samples::<ai_calls::AiCalls>();
     check_samples::<applications::Applications>();
     check_samples::<candidates::Candidates>();

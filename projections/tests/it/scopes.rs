@@ -5,16 +5,16 @@ use domain::permission::Scope;
 use projections::model::MODELS;
 use projections::page::PageRequest;
 use projections::{
-    QueryError, Reads, View, ai_calls, applications, candidates, companies, interviews, jobs,
-    members, observations, resumes, transcripts, verdicts,
+    QueryError, Reads, View, access_log, ai_calls, applications, candidates, companies, interviews,
+    jobs, members, observations, resumes, transcripts, verdicts,
 };
 
 use crate::database::Database;
 use crate::world::{Story, World};
 
 /// How many of each the view shows: companies, members, jobs, candidates, applications, résumés,
-/// interviews, turns of the first interview, observations, verdicts, calls to models.
-async fn seen(reads: &Reads, view: &View, story: &Story) -> Result<[u64; 11], QueryError> {
+/// interviews, turns of the first interview, observations, verdicts, calls to models, reads.
+async fn seen(reads: &Reads, view: &View, story: &Story) -> Result<[u64; 12], QueryError> {
     let turns = transcripts::by_interviews(reads, view, &[story.interview]).await?;
     Ok([
         companies::get(reads, view).await?.map_or(0, |_| 1),
@@ -28,6 +28,7 @@ async fn seen(reads: &Reads, view: &View, story: &Story) -> Result<[u64; 11], Qu
         observations::count(reads, view, &Default::default()).await?,
         verdicts::count(reads, view, &Default::default()).await?,
         ai_calls::count(reads, view, &Default::default()).await?,
+        access_log::count(reads, view, &Default::default()).await?,
     ])
 }
 
@@ -55,28 +56,28 @@ async fn a_scope_reaches_what_the_right_reaches() {
     let none = Scope::default();
     let first = ours.story(1);
     let cases = [
-        ("all", ours.all(), [1, 3, 2, 3, 3, 3, 3, 5, 6, 3, 6]),
-        ("nothing", view(none), [0; 11]),
+        ("all", ours.all(), [1, 3, 2, 3, 3, 3, 3, 5, 6, 3, 6, 6]),
+        ("nothing", view(none), [0; 12]),
         (
             "an interviewer, who also has the third candidate in hand",
             view(Scope { assigned_to: Some(ours.member(2)), ..none }),
-            [0, 0, 1, 2, 2, 2, 1, 5, 2, 1, 2],
+            [0, 0, 1, 2, 2, 2, 1, 5, 2, 1, 2, 0],
         ),
         (
             "a member without anything",
             view(Scope { assigned_to: Some(ours.member(0)), ..none }),
-            [0; 11],
+            [0; 12],
         ),
         (
             "the manager of the jobs",
             view(Scope { jobs_of: Some(ours.member(1)), ..none }),
-            [0, 0, 2, 3, 3, 3, 3, 5, 6, 3, 6],
+            [0, 0, 2, 3, 3, 3, 3, 5, 6, 3, 6, 0],
         ),
-        ("a manager without jobs", view(Scope { jobs_of: Some(ours.member(0)), ..none }), [0; 11]),
+        ("a manager without jobs", view(Scope { jobs_of: Some(ours.member(0)), ..none }), [0; 12]),
         (
             "the candidate of the first interview",
             view(Scope { interview: Some(first.interview), ..none }),
-            [0, 0, 1, 1, 1, 1, 1, 5, 2, 1, 2],
+            [0, 0, 1, 1, 1, 1, 1, 5, 2, 1, 2, 0],
         ),
         (
             "rights add up",
@@ -85,7 +86,7 @@ async fn a_scope_reaches_what_the_right_reaches() {
                 interview: Some(ours.story(2).interview),
                 ..none
             }),
-            [0, 0, 1, 3, 3, 3, 2, 5, 4, 2, 4],
+            [0, 0, 1, 3, 3, 3, 2, 5, 4, 2, 4, 0],
         ),
         (
             "another company's people reach nothing here",
@@ -95,7 +96,7 @@ async fn a_scope_reaches_what_the_right_reaches() {
                 interview: Some(theirs.story(1).interview),
                 ..none
             }),
-            [0; 11],
+            [0; 12],
         ),
     ];
     for (who, view, expected) in cases {

@@ -21,8 +21,8 @@ use domain::verdict::{
     ScoreKind, Signature, SignedScore,
 };
 use domain::{
-    Event, Role, ai_call, application, candidate, company, interview, job, member, observation,
-    resume, verdict,
+    Event, Role, access, ai_call, application, candidate, company, interview, job, member,
+    observation, resume, verdict,
 };
 use eventlog::clock::SystemClock;
 use eventlog::codec::{Codec, Encoded};
@@ -311,6 +311,22 @@ impl World {
         };
         let stream = self.stream("ai_call", story.interview.0);
         self.append(&stream, vec![completed.into(), failed.into()]).await;
+
+        let view = |what, subject_id, fields| access::View {
+            what,
+            subject_id,
+            candidate_id: story.candidate,
+            fields,
+        };
+        let shown = access::Event::Viewed {
+            purpose: access::Purpose::Hiring,
+            views: vec![
+                view(access::What::Candidate, story.candidate.0, vec![access::Fields::Contact]),
+                view(access::What::Transcript, story.interview.0, vec![access::Fields::Transcript]),
+            ],
+        };
+        let stream = self.stream("access", self.id(14, story.n));
+        self.append(&stream, vec![shown.into()]).await;
 
         let stream = self.stream("verdict", story.verdict.0);
         self.append(&stream, self.verdict_events(story)).await;

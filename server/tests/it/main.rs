@@ -32,6 +32,7 @@ mod proof;
 mod provider;
 mod published;
 mod rate_limits;
+mod reads;
 mod rights;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod servers;

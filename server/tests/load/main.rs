@@ -35,6 +35,7 @@ mod world;
 
 mod connections;
 mod refusals;
+mod reads;
 mod report;
 mod subscribers;
 
@@ -103,6 +104,7 @@ async fn load(plan: &Plan) {
     world.until_projected().await;
     let mut report = Report::default();
     report.add(refusals::costly_documents(&company.hr).await);
+    report.add(reads::are_recorded(plan, &world, &company).await);
     report.add(connections::many(plan, &company.hr).await);
     let steady = connections::steady(plan, &company.hr);
     let beside = async {

@@ -27,6 +27,8 @@ const IDS: &[(&str, &str, &str)] = &[
     ("*", "applicationId", "application"),
     ("*", "interviewId", "interview"),
     ("*", "memberId", "member"),
+    ("*", "viewerId", "member"),
+    ("*", "subjectId", "interview"),
     ("*", "interviewerId", "member"),
     ("*", "hiringManagerId", "member"),
     ("*", "assignedToId", "member"),
