@@ -150,7 +150,8 @@ create table identity.mail (                      -- letters that are not sent y
   letter  text        not null,
   email   text        not null,
   due_at  timestamptz not null,
-  n_tries int         not null default 0
+  n_tries int         not null default 0,
+  note    text                                    -- what this one says besides, such as why not
 );
 create index on identity.mail (due_at);
 
@@ -161,7 +162,9 @@ create table identity.invitation (
   member_id  uuid        not null,
   email      text        not null,
   expires_at timestamptz not null,
-  used_by    uuid
+  version    bigint      not null,                -- of the member's stream, when these tokens were made
+  used_by    uuid,
+  unique (company_id, member_id)
 );
 
 create table identity.interview_access (          -- only says where a token belongs; the interview judges it

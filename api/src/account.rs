@@ -96,7 +96,8 @@ pub fn own(ctx: &Context<'_>) -> Result<(AccountId, Uuid), ApiError> {
 /// Prolongs a session. It needs no `commandId`.
 #[derive(InputObject)]
 pub struct RefreshSessionInput {
-    /// Global id of a company, `comp_…`, to go on in; the session stays where it is without it.
+    /// Global id of a company, `comp_…`, to go on in; the session stays where it is without it. Who
+    /// runs the platform may enter any, see `signIn`.
     company_id: Option<ID>,
 }
 

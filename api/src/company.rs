@@ -6,7 +6,7 @@ use domain::caller::Actor as DomainActor;
 use domain::ids::{AccountId, ApiKeyId, CandidateId, CompanyId, InterviewId, MemberId};
 use domain::member::{self, Member as MemberAggregate};
 use domain::permission::Action;
-use identity::{Entrance, IdentityError, Invitee, Place};
+use identity::{Entrance, IdentityError, Invited, Invitee, Place};
 use projections::{companies, members};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -28,7 +28,8 @@ use crate::visitor::{self, Visitor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "domain::Role")]
 pub enum Role {
-    /// Runs the platform: makes companies; belongs to none and sees no candidate.
+    /// Runs the platform: makes companies; belongs to none, and may enter one by two proofs, which that
+    /// company's history tells.
     SystemAdmin,
     /// Runs one company: everything in it.
     CompanyAdmin,
@@ -314,11 +315,13 @@ impl GuestViewer {
     }
 }
 
-/// A person who runs the platform; belongs to no company.
+/// A person who runs the platform; a member of no company.
 #[derive(SimpleObject)]
 pub struct OperatorViewer {
     /// Global id of the account, `acct_…`.
     id: ID,
+    /// Global id of the company entered, `comp_…`; null on the platform.
+    company_id: Option<ID>,
     /// What the person may do at present, and how far each right reaches.
     permissions: Vec<Permission>,
     /// End of the access token, UTC: sockets and streams end with it.
@@ -338,8 +341,10 @@ fn viewer(principal: &identity::Principal) -> Result<Viewer, ApiError> {
             Ok(Viewer::Guest(GuestViewer { interview, permissions, expires_at }))
         }
         DomainActor::Operator(account) => {
+            let entered = Some(caller.company).filter(|company| *company != CompanyId::NONE);
+            let company_id = entered.map(|company| company.to_string().into());
             let id = account.to_string().into();
-            Ok(Viewer::Operator(OperatorViewer { id, permissions, expires_at }))
+            Ok(Viewer::Operator(OperatorViewer { id, company_id, permissions, expires_at }))
         }
         DomainActor::Service { id, .. } => Ok(Viewer::Service(ServiceViewer {
             id: id.to_string().into(),
@@ -504,7 +509,9 @@ pub struct SignInInput {
     /// Its password.
     #[graphql(secret)]
     password: String,
-    /// Global id of the company to enter, `comp_…`; without it the one joined last.
+    /// Global id of the company to enter, `comp_…`; without it the one joined last. Who runs the
+    /// platform may enter any, with a login that asks for a second proof (else
+    /// `SECOND_FACTOR_MISSING`); the company's history tells of it.
     company_id: Option<ID>,
 }
 
@@ -559,6 +566,17 @@ pub struct InviteMemberInput {
     department: Option<String>,
 }
 
+/// Invites a person once more.
+#[derive(InputObject)]
+pub struct RenewInvitationInput {
+    /// Idempotency key.
+    command_id: Uuid,
+    /// Version that the client saw; another one found is refused with `VERSION_CONFLICT`.
+    expected_version: Option<i32>,
+    /// Whom.
+    member_id: ID,
+}
+
 /// Gives a member another role.
 #[derive(InputObject)]
 pub struct AssignRoleInput {
@@ -597,6 +615,7 @@ pub struct ReactivateMemberInput {
 inputs! {
     RegisterCompanyInput => "registerCompany";
     InviteMemberInput => "inviteMember";
+    RenewInvitationInput => "renewInvitation", expected_version;
     AssignRoleInput => "assignRole", expected_version;
     DeactivateMemberInput => "deactivateMember", expected_version;
     ReactivateMemberInput => "reactivateMember", expected_version;
@@ -680,6 +699,24 @@ impl CompanyMutation {
         }
     }
 
+    /// Invites a person once more, whose invitation has ended or whose letter was lost: sends another
+    /// letter and shows another invitation, good for seven days; those before are worth nothing any
+    /// more. Who has joined is refused with `MEMBER_ALREADY_JOINED`.
+    async fn renew_invitation(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whom.")] input: RenewInvitationInput,
+    ) -> async_graphql::Result<InvitationPayload> {
+        match renew_invitation(ctx, &input).await {
+            Ok((done, token)) => {
+                let mut payload: InvitationPayload = answer(ctx, Ok(done))?;
+                payload.invitation_token = Some(token);
+                Ok(payload)
+            }
+            Err(error) => answer(ctx, Err(error)),
+        }
+    }
+
     /// Gives a member another role. It holds from the member's next request on.
     async fn assign_role(
         &self,
@@ -735,6 +772,23 @@ async fn invite_member(
     };
     let order = order(ctx, input)?;
     let invited = ctx.state()?.identity.invite(&*ctx.caller()?, order, invitee).await?;
+    shown_invitation(ctx, invited).await
+}
+
+async fn renew_invitation(
+    ctx: &Context<'_>,
+    input: &RenewInvitationInput,
+) -> Result<(Done<Member>, String), ApiError> {
+    let member: MemberId = id("memberId", &input.member_id)?;
+    let order = order(ctx, input)?;
+    let invited = ctx.state()?.identity.renew_invitation(&*ctx.caller()?, order, member).await?;
+    shown_invitation(ctx, invited).await
+}
+
+async fn shown_invitation(
+    ctx: &Context<'_>,
+    invited: Invited,
+) -> Result<(Done<Member>, String), ApiError> {
     let row = entity::<members::Members>(ctx, &invited.receipt).await?;
     Ok(((row.map(Member), invited.receipt), invited.token.expose_secret().to_owned()))
 }

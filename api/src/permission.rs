@@ -29,7 +29,7 @@ pub enum Right {
     KeepAccount,
     /// Make API keys for programs of the company, see them and take them back.
     ManageApiKeys,
-    /// Deactivate and reactivate people.
+    /// Deactivate and reactivate people, and take a second proof away that was lost.
     DeactivateMember,
     /// Write jobs, questions and rubrics.
     WriteJob,
@@ -87,6 +87,8 @@ pub enum Right {
     ReadDashboard,
     /// Look after what runs: how far read models are, streams that are parked.
     Operate,
+    /// Enter a company without being a member, which its history tells.
+    EnterCompany,
 }
 
 /// How far a right reaches.

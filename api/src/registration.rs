@@ -157,7 +157,7 @@ impl RegistrationMutation {
         answer(ctx, approve(ctx, &input).await)
     }
 
-    /// Turns a company away. Operators only.
+    /// Turns a company away, which a letter tells the contact, with the reason. Operators only.
     async fn reject_company_request(
         &self,
         ctx: &Context<'_>,

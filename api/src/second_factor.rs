@@ -1,12 +1,13 @@
 //! The second proof of the own login: told to an authenticator, confirmed, asked for, switched off.
 
-use async_graphql::{Context, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use identity::IdentityError;
 use secrecy::ExposeSecret;
 
 use crate::account::{LoginPayload, done, own};
 use crate::company::{SessionPayload, session};
 use crate::error::{ApiError, UserError};
+use crate::inputs::id;
 use crate::payload::user_error;
 use crate::scope::Scoped;
 use crate::visitor::Visitor;
@@ -47,6 +48,13 @@ pub struct RemoveSecondFactorInput {
     /// The authenticator's six digits, or a recovery code.
     #[graphql(secret)]
     code: String,
+}
+
+/// Takes a member's second proof away. A repeat finds none, so that it needs no `commandId`.
+#[derive(InputObject)]
+pub struct RemoveMemberSecondFactorInput {
+    /// Whose.
+    member_id: ID,
 }
 
 /// What mutations of the second proof answer.
@@ -130,6 +138,20 @@ impl SecondFactorMutation {
         let identity = &ctx.state()?.identity;
         let password = input.password.into();
         done(ctx, identity.remove_second_factor(account, password, &input.code).await)
+    }
+
+    /// Takes away the second proof of a member who has lost it: all sessions of the login end, and a
+    /// letter tells the person. Company administrators may, for who is in no other company and does not
+    /// run the platform; for others, whoever runs the platform. Nobody may for themselves.
+    async fn remove_member_second_factor(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whose.")] input: RemoveMemberSecondFactorInput,
+    ) -> async_graphql::Result<LoginPayload> {
+        let principal = ctx.session()?.principal()?;
+        let member = id("memberId", &input.member_id)?;
+        let identity = &ctx.state()?.identity;
+        done(ctx, identity.take_second_factor_away(&principal, member).await)
     }
 }
 

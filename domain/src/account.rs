@@ -42,6 +42,8 @@ spelled! {
         PasswordChanged = "PASSWORD_CHANGED",
         /// A new password was set by the token of a letter.
         PasswordReset = "PASSWORD_RESET",
+        /// The second proof was taken away by who looks after the company's people.
+        SecondFactorTakenAway = "SECOND_FACTOR_TAKEN_AWAY",
     }
 }
 
@@ -118,6 +120,16 @@ pub enum Event {
     },
     /// Signing in asks for no second proof any more.
     SecondFactorRemoved {
+        /// When, UTC.
+        at: DateTime<Utc>,
+    },
+    /// Signing in asks for no second proof any more, by the word of somebody else: the holder has lost
+    /// it.
+    SecondFactorTakenAway {
+        /// The company whose member the holder is.
+        company_id: CompanyId,
+        /// Who did it, as `kind:id`, like the actor of any event.
+        by: String,
         /// When, UTC.
         at: DateTime<Utc>,
     },
@@ -259,6 +271,7 @@ impl Aggregate for Account {
             | Event::PasswordResetRequested { .. }
             | Event::SecondFactorEnrolled { .. }
             | Event::SecondFactorRemoved { .. }
+            | Event::SecondFactorTakenAway { .. }
             | Event::ApiKeyCreated { .. }
             | Event::ApiKeyRevoked { .. }
             | Event::SignOnConfigured { .. }

@@ -12,7 +12,7 @@ use crate::permission::Rights;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Role {
-    /// Runs the platform: makes companies; belongs to none.
+    /// Runs the platform: makes companies; belongs to none, and may enter one.
     SystemAdmin,
     /// Runs one company.
     CompanyAdmin,
@@ -104,7 +104,7 @@ impl fmt::Display for Actor {
 /// An actor with the company it acts in and its roles there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The tenant; nil for operators.
+    /// The tenant; nil for operators, unless they have entered one.
     pub company: CompanyId,
     /// Who acts.
     pub actor: Actor,

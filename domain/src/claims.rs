@@ -120,7 +120,7 @@ pub fn claims(event: &Event) -> Vec<Change> {
             vec![Change::Take(Kind::VerdictOfInterview, record.interview_id.0.to_string())]
         }
         Event::Account(_)
-        | Event::Company(company::Event::Renamed { .. })
+        | Event::Company(company::Event::Renamed { .. } | company::Event::OperatorEntered { .. })
         | Event::CompanyRequest(_)
         | Event::Member(_)
         | Event::Verdict(_)

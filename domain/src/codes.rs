@@ -114,6 +114,9 @@ entries! {
     "SECOND_FACTOR_WRONG" AuthRequired 401
         "The code is wrong or was used before, or the step is over."
         "Send the next code, or sign in again."
+    "SECOND_FACTOR_MISSING" AccessDenied 403
+        "Whoever runs the platform enters a company only with a login that asks for a second proof."
+        "Set one up by beginSecondFactor and confirmSecondFactor, then enter."
     "SECOND_FACTOR_ON" Conflict 409
         "The account asks for a second proof already."
         "Switch it off first."

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, Context, PublicCode};
 use crate::caller::Caller;
@@ -24,6 +25,11 @@ pub enum Command {
         /// The new name.
         name: String,
     },
+    /// Come in as somebody who runs the platform.
+    Enter {
+        /// The session in which.
+        session_id: Uuid,
+    },
 }
 
 /// What has happened to a company.
@@ -42,6 +48,12 @@ pub enum Event {
     Renamed {
         /// The new name.
         name: String,
+    },
+    /// Somebody who runs the platform, the event's actor, came in and may see and do what the rules
+    /// give them here.
+    OperatorEntered {
+        /// The session in which.
+        session_id: Uuid,
     },
 }
 
@@ -92,6 +104,7 @@ impl Aggregate for Company {
         match command {
             Command::Register { .. } => Action::RegisterCompany,
             Command::Rename { .. } => Action::ManageCompany,
+            Command::Enter { .. } => Action::EnterCompany,
         }
     }
 
@@ -115,7 +128,10 @@ impl Aggregate for Company {
             (Command::Rename { name }, Some(_)) => {
                 Ok(vec![Event::Renamed { name: values::line("name", &name)? }])
             }
-            (Command::Rename { .. }, None) => Err(Refusal::Missing),
+            (Command::Enter { session_id }, Some(_)) => {
+                Ok(vec![Event::OperatorEntered { session_id }])
+            }
+            (Command::Rename { .. } | Command::Enter { .. }, None) => Err(Refusal::Missing),
         }
     }
 
@@ -124,6 +140,7 @@ impl Aggregate for Company {
             Event::Registered { name, .. } | Event::Renamed { name } => {
                 self.name = Some(name.clone());
             }
+            Event::OperatorEntered { .. } => {}
         }
         self
     }

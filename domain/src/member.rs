@@ -27,6 +27,9 @@ pub enum Command {
         /// Department, if known.
         department: Option<String>,
     },
+    /// Ask again: the invitation has ended, or its letter was lost. The one before is worth nothing
+    /// any more.
+    RenewInvitation,
     /// The person took the invitation up with a login.
     Join {
         /// The login.
@@ -59,6 +62,8 @@ pub enum Event {
         /// Department, if known.
         department: Option<String>,
     },
+    /// The person was asked again, by an invitation that takes the place of the one before.
+    InvitationRenewed {},
     /// The person joined.
     Joined {
         /// The login.
@@ -176,7 +181,9 @@ impl Aggregate for Member {
 
     fn action(command: &Command) -> Action {
         match command {
-            Command::Invite { .. } | Command::AssignRole { .. } => Action::ManageMembers,
+            Command::Invite { .. } | Command::RenewInvitation | Command::AssignRole { .. } => {
+                Action::ManageMembers
+            }
             Command::Join { .. } => Action::JoinCompany,
             Command::Deactivate | Command::Reactivate => Action::DeactivateMember,
         }
@@ -223,6 +230,14 @@ impl Aggregate for Member {
                 Err(Refusal::OwnAdministration)
             }
             Command::Invite { .. } => Err(Refusal::AlreadyInvited),
+            Command::RenewInvitation if self.account.is_some() => Err(Refusal::AlreadyJoined),
+            Command::RenewInvitation => {
+                may_touch(context.caller, role)?;
+                match self.deactivated {
+                    true => Err(Refusal::Deactivated),
+                    false => Ok(vec![Event::InvitationRenewed {}]),
+                }
+            }
             Command::Join { account_id } => match self.account {
                 None => Ok(vec![Event::Joined { account_id }]),
                 Some(was) if was == account_id => Ok(vec![]),
@@ -249,6 +264,7 @@ impl Aggregate for Member {
                 self.subject = Some(email.subject());
                 self.role = Some(*role);
             }
+            Event::InvitationRenewed {} => {}
             Event::Joined { account_id } => self.account = Some(*account_id),
             Event::RoleAssigned { to, .. } => self.role = Some(*to),
             Event::Deactivated {} => self.deactivated = true,

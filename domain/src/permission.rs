@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::caller::{Actor, Caller, Role};
-use crate::ids::{InterviewId, MemberId};
+use crate::ids::{CompanyId, InterviewId, MemberId};
 
 /// A right: each command and each query names the one it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub enum Action {
     KeepAccount,
     /// Make API keys for programs of the company, see them and take them back.
     ManageApiKeys,
-    /// Deactivate and reactivate people.
+    /// Deactivate and reactivate people, and take a second proof away that was lost.
     DeactivateMember,
     /// Write jobs, questions and rubrics.
     WriteJob,
@@ -88,6 +88,8 @@ pub enum Action {
     ReadDashboard,
     /// Look after what runs: how far read models are, streams that are parked.
     Operate,
+    /// Enter a company without being a member, which its history tells.
+    EnterCompany,
 }
 
 impl Action {
@@ -132,10 +134,19 @@ impl Action {
         Self::ReadHistory,
         Self::ReadDashboard,
         Self::Operate,
+        Self::EnterCompany,
     ];
 }
 
 impl Action {
+    /// Whether it is about the platform rather than about one company's record.
+    fn is_of_platform(self) -> bool {
+        matches!(
+            self,
+            Self::RegisterCompany | Self::DecideCompanyRequest | Self::Operate | Self::EnterCompany
+        )
+    }
+
     /// Whether a program may be given this right by an API key: not what a person must answer for, nor
     /// what lets others in.
     #[must_use]
@@ -234,8 +245,9 @@ impl Scope {
     }
 }
 
-/// The table. Columns: SYSTEM_ADMIN, COMPANY_ADMIN, HR, HIRING_MANAGER, EMPLOYEE, VIEWER, AUDITOR,
-/// then guest (holder of an interview's access token), system and AI.
+/// The table. Columns: SYSTEM_ADMIN (in the company that the person has entered), COMPANY_ADMIN, HR,
+/// HIRING_MANAGER, EMPLOYEE, VIEWER, AUDITOR, then guest (holder of an interview's access token), system
+/// and AI.
 #[rustfmt::skip]
 fn row(action: Action) -> [Grant; 10] {
     use Grant::{Always as Y, Assigned as A, Never as N, Own as O, OwnJobs as J};
@@ -244,22 +256,22 @@ fn row(action: Action) -> [Grant; 10] {
         Action::RegisterCompany =>          [Y, N, N, N, N, N, N, N, Y, N],
         Action::RequestCompany =>           [N, N, N, N, N, N, N, N, Y, N],
         Action::DecideCompanyRequest =>     [Y, N, N, N, N, N, N, N, N, N],
-        Action::ReadCompany =>              [N, Y, Y, Y, Y, Y, Y, N, Y, N],
-        Action::ReadMembers =>              [N, Y, Y, Y, Y, Y, N, N, Y, N],
-        Action::ManageCompany =>            [N, Y, N, N, N, N, N, N, N, N],
+        Action::ReadCompany =>              [Y, Y, Y, Y, Y, Y, Y, N, Y, N],
+        Action::ReadMembers =>              [Y, Y, Y, Y, Y, Y, N, N, Y, N],
+        Action::ManageCompany =>            [Y, Y, N, N, N, N, N, N, N, N],
         Action::ManageMembers =>            [Y, Y, Y, N, N, N, N, N, Y, N],
         Action::JoinCompany =>              [N, N, N, N, N, N, N, N, Y, N],
         Action::KeepAccount =>              [N, N, N, N, N, N, N, N, Y, N],
         Action::ManageApiKeys =>            [N, Y, N, N, N, N, N, N, N, N],
-        Action::DeactivateMember =>         [N, Y, N, N, N, N, N, N, N, N],
-        Action::WriteJob =>                 [N, Y, Y, J, N, N, N, N, N, N],
-        Action::ReadJob =>                  [N, Y, Y, Y, Y, Y, N, N, Y, Y],
-        Action::WriteCandidate =>           [N, Y, Y, N, N, N, N, N, N, N],
-        Action::ChangeApplicationStatus =>  [N, Y, Y, N, A, N, N, N, N, N],
-        Action::ReadCandidate =>            [N, Y, Y, J, A, Y, Y, N, Y, Y],
+        Action::DeactivateMember =>         [Y, Y, N, N, N, N, N, N, N, N],
+        Action::WriteJob =>                 [Y, Y, Y, J, N, N, N, N, N, N],
+        Action::ReadJob =>                  [Y, Y, Y, Y, Y, Y, N, N, Y, Y],
+        Action::WriteCandidate =>           [Y, Y, Y, N, N, N, N, N, N, N],
+        Action::ChangeApplicationStatus =>  [Y, Y, Y, N, A, N, N, N, N, N],
+        Action::ReadCandidate =>            [Y, Y, Y, J, A, Y, Y, N, Y, Y],
         Action::ReadOutResume =>            [N, N, N, N, N, N, N, N, Y, Y],
-        Action::ScheduleInterview =>        [N, Y, Y, J, N, N, N, N, N, N],
-        Action::MarkNoShow =>               [N, Y, Y, J, N, N, N, N, Y, N],
+        Action::ScheduleInterview =>        [Y, Y, Y, J, N, N, N, N, N, N],
+        Action::MarkNoShow =>               [Y, Y, Y, J, N, N, N, N, Y, N],
         Action::AbandonInterview =>         [N, N, N, N, N, N, N, N, Y, N],
         Action::TimeOutQuestion =>          [N, N, N, N, N, N, N, N, Y, N],
         Action::TakePartAsCandidate =>      [N, N, N, N, N, N, N, O, N, N],
@@ -267,19 +279,20 @@ fn row(action: Action) -> [Grant; 10] {
         Action::ConductInterview =>         [N, Y, Y, J, A, N, N, O, N, N],
         Action::ConductAsAi =>              [N, N, N, N, N, N, N, N, N, Y],
         Action::Observe =>                  [N, N, N, N, N, N, N, N, Y, Y],
-        Action::ReadObservations =>         [N, Y, Y, J, A, N, Y, N, Y, Y],
-        Action::ReadInterview =>            [N, Y, Y, J, A, Y, Y, O, Y, Y],
+        Action::ReadObservations =>         [Y, Y, Y, J, A, N, Y, N, Y, Y],
+        Action::ReadInterview =>            [Y, Y, Y, J, A, Y, Y, O, Y, Y],
         Action::OpenVerdict =>              [N, N, N, N, N, N, N, N, Y, N],
         Action::ProposeVerdict =>           [N, N, N, N, N, N, N, N, N, Y],
         Action::SignVerdict =>              [N, Y, Y, J, A, N, N, N, N, N],
-        Action::RestartAssessment =>        [N, Y, Y, N, N, N, N, N, N, N],
-        Action::ReadVerdict =>              [N, Y, Y, J, A, Y, Y, N, Y, Y],
-        Action::ReadPrivateNotes =>         [N, Y, Y, N, N, N, N, N, N, N],
+        Action::RestartAssessment =>        [Y, Y, Y, N, N, N, N, N, N, N],
+        Action::ReadVerdict =>              [Y, Y, Y, J, A, Y, Y, N, Y, Y],
+        Action::ReadPrivateNotes =>         [Y, Y, Y, N, N, N, N, N, N, N],
         Action::RecordAiCall =>             [N, N, N, N, N, N, N, N, N, Y],
         Action::RecordAccess =>             [Y, Y, Y, Y, Y, Y, Y, N, N, N],
-        Action::ReadHistory =>              [N, Y, N, N, N, N, Y, N, N, N],
-        Action::ReadDashboard =>            [N, Y, Y, J, N, Y, N, N, N, N],
+        Action::ReadHistory =>              [Y, Y, N, N, N, N, Y, N, N, N],
+        Action::ReadDashboard =>            [Y, Y, Y, J, N, Y, N, N, N, N],
         Action::Operate =>                  [Y, N, N, N, N, N, N, N, N, N],
+        Action::EnterCompany =>             [Y, N, N, N, N, N, N, N, N, N],
     }
 }
 
@@ -308,6 +321,10 @@ pub fn grants(caller: &Caller, action: Action) -> impl Iterator<Item = Grant> {
     };
     let columns = match caller.actor {
         Actor::Member(_) => caller.roles.iter().map(|role| column(*role)).collect(),
+        // Of companies, nothing but the one that they have entered.
+        Actor::Operator(_) if caller.company == CompanyId::NONE && !action.is_of_platform() => {
+            vec![]
+        }
         Actor::Operator(_) => vec![column(Role::SystemAdmin)],
         Actor::Guest { .. } => vec![7],
         Actor::Service { .. } => vec![],
@@ -352,7 +369,7 @@ pub fn scope(caller: &Caller, action: Action) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{CandidateId, CompanyId};
+    use crate::ids::CandidateId;
     use uuid::Uuid;
 
     fn member(role: Role) -> Caller {

@@ -228,6 +228,11 @@ fn accounts() -> Vec<account::Event> {
         account::Event::PasswordResetRequested { at: minute(11) },
         account::Event::SecondFactorEnrolled { at: minute(13) },
         account::Event::SecondFactorRemoved { at: minute(14) },
+        account::Event::SecondFactorTakenAway {
+            company_id: COMPANY,
+            by: actor().to_string(),
+            at: minute(14),
+        },
         account::Event::ApiKeyCreated {
             key_id: API_KEY,
             company_id: COMPANY,
@@ -336,6 +341,7 @@ fn companies() -> Vec<company::Event> {
             domain: Some("northwind.example".into()),
         },
         Event::Renamed { name: "Northwind".into() },
+        Event::OperatorEntered { session_id: id(0x61) },
     ]
 }
 
@@ -516,6 +522,7 @@ fn members() -> Vec<member::Event> {
             role: Role::Hr,
             department: Some("People".into()),
         },
+        Event::InvitationRenewed {},
         Event::Joined { account_id: ACCOUNT },
         Event::RoleAssigned { from: Role::Hr, to: Role::CompanyAdmin },
         Event::Deactivated {},

@@ -27,6 +27,9 @@ pub enum IdentityError {
     /// The code is wrong or was used, or the step is over.
     #[error("the code is not right, or not any more")]
     WrongCode,
+    /// Whoever runs the platform enters a company only with two proofs.
+    #[error("entering a company takes a login that asks for a second proof")]
+    SecondFactorMissing,
     /// A second proof is asked for already.
     #[error("the account asks for a second proof already")]
     SecondFactorOn,
@@ -83,6 +86,7 @@ impl IdentityError {
             Self::Locked => "AUTH_LOCKED",
             Self::SecondStepNeeded(_) => "SECOND_STEP_NEEDED",
             Self::WrongCode => "SECOND_FACTOR_WRONG",
+            Self::SecondFactorMissing => "SECOND_FACTOR_MISSING",
             Self::SecondFactorOn => "SECOND_FACTOR_ON",
             Self::NoKey => "API_KEY_NOT_FOUND",
             Self::NoSignOn => "SIGN_ON_NOT_CONFIGURED",

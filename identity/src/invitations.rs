@@ -127,8 +127,8 @@ impl Identity {
         let mut tx = self.pool.begin().await?;
         let kept = sqlx::query(
             "insert into identity.invitation
-               (token_hash, mailed_hash, company_id, member_id, email, expires_at)
-             values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+               (token_hash, mailed_hash, company_id, member_id, email, expires_at, version)
+             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
         )
         .bind(token_hash(token.expose_secret()))
         .bind(token_hash(mailed.expose_secret()))
@@ -136,10 +136,64 @@ impl Identity {
         .bind(member_id.0)
         .bind(&email)
         .bind(self.bus.now() + INVITATION_LIFE)
+        .bind(version(&receipt))
         .execute(&mut *tx)
         .await?;
         if kept.rows_affected() > 0 {
             mail::order(&mut tx, &self.bus, Letter::Invitation, member_id.0, &email).await?;
+        }
+        tx.commit().await?;
+        Ok(Invited { receipt, member_id, token })
+    }
+
+    /// Invites a person once more, whose invitation has ended or was lost: what was sent and shown
+    /// before is worth nothing any more.
+    ///
+    /// # Errors
+    /// [`IdentityError::Command`] when the caller may not, and for who has joined;
+    /// [`IdentityError::InvalidInvitation`] where inviting was cut off before it was done.
+    pub async fn renew_invitation(
+        &self,
+        caller: &Caller,
+        order: Order,
+        member_id: MemberId,
+    ) -> Result<Invited, IdentityError> {
+        let secret = self.bus.shown_once(caller, "invitation", order.command_id);
+        let token = SecretString::from(URL_SAFE_NO_PAD.encode(secret));
+        let mail_id = derive_id(caller, order.command_id, "invitation-letter", 0);
+        let is_kept: bool = sqlx::query_scalar(
+            "select exists (select 1 from identity.invitation
+                             where company_id = $1 and member_id = $2)",
+        )
+        .bind(caller.company.0)
+        .bind(member_id.0)
+        .fetch_one(&self.pool)
+        .await?;
+        // Who invited was cut off before there was anything to send: inviting again goes on with it.
+        if !is_kept && self.bus.state::<Member>(caller.company, member_id.0).await?.is_some() {
+            return Err(IdentityError::InvalidInvitation);
+        }
+        let renew = member::Command::RenewInvitation;
+        let receipt = self.bus.execute::<Member>(caller, member_id.0, renew, order).await?;
+        let mailed = mail::token(&self.bus, Letter::Invitation, mail_id);
+        let mut tx = self.pool.begin().await?;
+        // The repeat of an older renewal changes nothing, nor does one after the person has joined.
+        let renewed: Option<String> = sqlx::query_scalar(
+            "update identity.invitation
+                set token_hash = $1, mailed_hash = $2, expires_at = $5, version = $6
+              where company_id = $3 and member_id = $4 and used_by is null and version < $6
+              returning email",
+        )
+        .bind(token_hash(token.expose_secret()))
+        .bind(token_hash(mailed.expose_secret()))
+        .bind(caller.company.0)
+        .bind(member_id.0)
+        .bind(self.bus.now() + INVITATION_LIFE)
+        .bind(version(&receipt))
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(email) = renewed {
+            mail::order(&mut tx, &self.bus, Letter::Invitation, mail_id, &email).await?;
         }
         tx.commit().await?;
         Ok(Invited { receipt, member_id, token })
@@ -373,6 +427,11 @@ async fn fitting(known: Credentials, password: SecretString) -> Result<Proved, I
         true => Ok(Proved { account, password_no }),
         false => Err(IdentityError::BadCredentials),
     }
+}
+
+/// A stream's version after a command, as a column has it.
+fn version(receipt: &Receipt) -> i64 {
+    i64::try_from(receipt.version.0).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn token_hash(token: &str) -> Vec<u8> {

@@ -66,57 +66,85 @@ spelled! {
         Verification = "VERIFICATION",
         /// To set a new password.
         PasswordReset = "PASSWORD_RESET",
+        /// To tell that a company was turned away.
+        CompanyRejected = "COMPANY_REJECTED",
+        /// To tell that the second proof was taken away.
+        SecondFactorTakenAway = "SECOND_FACTOR_TAKEN_AWAY",
     }
 }
 
-impl Letter {
-    /// What its tokens are derived for.
-    fn purpose(self) -> &'static str {
-        match self {
-            Self::Invitation => "mailed-invitation",
-            Self::Verification => "verification",
-            Self::PasswordReset => "password-reset",
-        }
-    }
-
+/// What a letter says that brings a token.
+struct Bringing {
+    /// What the token is derived for.
+    purpose: &'static str,
     /// Path of the frontend's page that takes the token.
-    fn path(self) -> &'static str {
-        match self {
-            Self::Invitation => "accept-invitation",
-            Self::Verification => "verify-email",
-            Self::PasswordReset => "reset-password",
-        }
+    path: &'static str,
+    /// How long the token is good.
+    life: &'static str,
+}
+
+impl Letter {
+    fn bringing(self) -> Option<Bringing> {
+        let (purpose, path, life) = match self {
+            Self::Invitation => ("mailed-invitation", "accept-invitation", "seven days"),
+            Self::Verification => ("verification", "verify-email", "24 hours"),
+            Self::PasswordReset => ("password-reset", "reset-password", "one hour"),
+            Self::CompanyRejected | Self::SecondFactorTakenAway => return None,
+        };
+        Some(Bringing { purpose, path, life })
     }
 
-    fn compose(self, to: String, token: &SecretString, app_url: &str) -> Mail {
-        let (subject, wants, life) = match self {
+    /// Its subject, and what it tells.
+    fn tells(self) -> (&'static str, &'static str) {
+        match self {
             Self::Invitation => {
-                ("Your invitation", "You are invited to join a company on Colloquy.", "seven days")
+                ("Your invitation", "You are invited to join a company on Colloquy.")
             }
             Self::Verification => {
-                ("Please confirm your address", "Please confirm your e-mail address.", "24 hours")
+                ("Please confirm your address", "Please confirm your e-mail address.")
             }
             Self::PasswordReset => (
                 "A new password",
                 "Somebody, hopefully you, asked for a new password. If it was not you, nothing needs \
                  to be done.",
-                "one hour",
             ),
-        };
-        let token = token.expose_secret();
-        let how = match app_url.trim_end_matches('/') {
-            "" => format!("Use this token:\n\n{token}"),
-            // Behind the #, it is in no server's log.
-            url => format!("Open this page:\n\n{url}/{}#token={token}", self.path()),
-        };
-        let text = format!("{wants}\n\n{how}\n\nIt is good for {life}, once.\n");
+            Self::CompanyRejected => (
+                "Your request",
+                "You asked for your company to be let in to Colloquy. This was not granted.",
+            ),
+            Self::SecondFactorTakenAway => (
+                "Your second proof was taken away",
+                "Somebody who looks after the people of your company has taken the second proof of \
+                 your login away, so that the password alone lets you in. All your sessions were \
+                 ended. Please sign in and set up a new second proof. If you did not ask for this, \
+                 change your password and tell your company.",
+            ),
+        }
+    }
+
+    fn compose(self, to: String, token: &SecretString, note: Option<&str>, app_url: &str) -> Mail {
+        let (subject, tells) = self.tells();
+        let mut text = format!("{tells}\n");
+        if let Some(note) = note {
+            text.push_str(&format!("\n{note}\n"));
+        }
+        if let Some(Bringing { path, life, .. }) = self.bringing() {
+            let token = token.expose_secret();
+            let how = match app_url.trim_end_matches('/') {
+                "" => format!("Use this token:\n\n{token}"),
+                // Behind the #, it is in no server's log.
+                url => format!("Open this page:\n\n{url}/{path}#token={token}"),
+            };
+            text.push_str(&format!("\n{how}\n\nIt is good for {life}, once.\n"));
+        }
         Mail { to, subject: subject.to_owned(), text: text.into() }
     }
 }
 
 /// The token of a letter: derived, so that it need not lie anywhere until it is sent.
 pub(crate) fn token(bus: &Bus, letter: Letter, mail_id: Uuid) -> SecretString {
-    tokens::opaque(bus, letter.purpose(), mail_id.as_bytes())
+    let purpose = letter.bringing().map_or("none", |bringing| bringing.purpose);
+    tokens::opaque(bus, purpose, mail_id.as_bytes())
 }
 
 /// Orders a letter, in the transaction that wants it sent. A repeat under the same id is one letter.
@@ -127,14 +155,27 @@ pub(crate) async fn order(
     mail_id: Uuid,
     to: &str,
 ) -> Result<(), IdentityError> {
+    order_with(tx, bus, letter, mail_id, to, None).await
+}
+
+/// The same, of a letter that says something of its own besides.
+pub(crate) async fn order_with(
+    tx: &mut PgConnection,
+    bus: &Bus,
+    letter: Letter,
+    mail_id: Uuid,
+    to: &str,
+    note: Option<&str>,
+) -> Result<(), IdentityError> {
     sqlx::query(
-        "insert into identity.mail (mail_id, letter, email, due_at)
-         values ($1, $2, $3, $4) on conflict do nothing",
+        "insert into identity.mail (mail_id, letter, email, due_at, note)
+         values ($1, $2, $3, $4, $5) on conflict do nothing",
     )
     .bind(mail_id)
     .bind(letter.as_str())
     .bind(to)
     .bind(bus.now())
+    .bind(note)
     .execute(tx)
     .await?;
     Ok(())
@@ -185,7 +226,7 @@ impl PostOffice {
             "update identity.mail set n_tries = n_tries + 1, due_at = $2
               where mail_id = (select mail_id from identity.mail where due_at <= $1
                                 order by due_at limit 1 for update skip locked)
-              returning mail_id, letter, email, n_tries",
+              returning mail_id, letter, email, n_tries, note",
         )
         .bind(now)
         .bind(now + LEASE)
@@ -198,7 +239,9 @@ impl PostOffice {
         let outcome = match Letter::parse(&letter) {
             Some(letter) => {
                 let token = token(&self.bus, letter, mail_id);
-                let mail = letter.compose(row.try_get("email")?, &token, &self.app_url);
+                let note: Option<String> = row.try_get("note")?;
+                let to = row.try_get("email")?;
+                let mail = letter.compose(to, &token, note.as_deref(), &self.app_url);
                 self.mailer.send(&mail).await
             }
             // One of a newer program, which sends it.
@@ -242,10 +285,19 @@ mod tests {
     #[test]
     fn a_letter_links_to_the_frontend_or_shows_the_token() {
         let token = SecretString::from("t-1_");
-        let of = |url| Letter::PasswordReset.compose("a@b.example".into(), &token, url);
+        let of = |url| Letter::PasswordReset.compose("a@b.example".into(), &token, None, url);
         let with_link = of("https://app.example.com/");
         let text = with_link.text.expose_secret();
         assert!(text.contains("https://app.example.com/reset-password#token=t-1_\n"), "{text}");
         assert!(of("").text.expose_secret().contains("\nt-1_\n"));
+    }
+
+    #[test]
+    fn a_letter_that_only_tells_something_brings_no_token() {
+        let token = SecretString::from("t-1_");
+        let to = "a@b.example".to_owned();
+        let letter = Letter::CompanyRejected.compose(to, &token, Some("No such company."), "");
+        let text = letter.text.expose_secret();
+        assert!(text.contains("\nNo such company.\n") && !text.contains("t-1_"), "{text}");
     }
 }

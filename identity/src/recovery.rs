@@ -337,6 +337,9 @@ pub(crate) async fn forget(tx: &mut PgConnection, now: DateTime<Utc>) -> Result<
 fn life(letter: Letter) -> TimeDelta {
     match letter {
         Letter::Verification => VERIFICATION_LIFE,
-        Letter::PasswordReset | Letter::Invitation => RESET_LIFE,
+        Letter::PasswordReset
+        | Letter::Invitation
+        | Letter::CompanyRejected
+        | Letter::SecondFactorTakenAway => RESET_LIFE,
     }
 }

@@ -8,9 +8,10 @@ use domain::company_request::{Command, CompanyRequest};
 use domain::ids::{CompanyId, CompanyRequestId};
 use domain::permission::{Action, Relation, allows};
 use domain::values;
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use crate::mail::{self, Letter};
 use crate::{Identity, IdentityError, Invitee, RegisteredCompany};
 
 /// So many requests wait at most: anybody may ask, and the log keeps every one for ever.
@@ -184,11 +185,11 @@ impl Identity {
         let input = serde_json::to_vec(&domain).unwrap_or_default();
         let follows = Order { derived: true, ..Order::of_client(request_id.0, input) };
         let made = self.found(&registrar, company, follows, company_name, domain, admin).await?;
-        self.settle(request_id).await?;
+        settle(&mut *self.pool.acquire().await?, request_id).await?;
         Ok((receipt, Some(made)))
     }
 
-    /// Turns a company away.
+    /// Turns a company away, which a letter tells who asked, with the reason.
     ///
     /// # Errors
     /// [`IdentityError::Command`] when the caller may not, or a rule forbids it.
@@ -199,20 +200,33 @@ impl Identity {
         request_id: CompanyRequestId,
         reason: String,
     ) -> Result<Receipt, IdentityError> {
-        let reject = Command::Reject { reason };
+        let reject = Command::Reject { reason: reason.clone() };
         let receipt =
             self.bus.execute::<CompanyRequest>(operator, request_id.0, reject, order).await?;
-        self.settle(request_id).await?;
+        let mut tx = self.pool.begin().await?;
+        // Who repeats this finds that it is settled and that the letter is ordered.
+        if let Some(contact) = settle(&mut tx, request_id).await? {
+            let letter = Letter::CompanyRejected;
+            let (id, note) = (request_id.0, Some(reason.trim()));
+            mail::order_with(&mut tx, &self.bus, letter, id, &contact, note).await?;
+        }
+        tx.commit().await?;
         Ok(receipt)
     }
+}
 
-    async fn settle(&self, request_id: CompanyRequestId) -> Result<(), IdentityError> {
-        sqlx::query("delete from identity.company_request where request_id = $1")
-            .bind(request_id.0)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
+/// Takes a request off the list that was decided, and answers the contact's address if it stood there.
+async fn settle(
+    connection: &mut PgConnection,
+    request_id: CompanyRequestId,
+) -> Result<Option<String>, IdentityError> {
+    let contact = sqlx::query_scalar(
+        "delete from identity.company_request where request_id = $1 returning contact_email",
+    )
+    .bind(request_id.0)
+    .fetch_optional(connection)
+    .await?;
+    Ok(contact)
 }
 
 fn pending(row: &sqlx::postgres::PgRow) -> sqlx::Result<PendingRequest> {

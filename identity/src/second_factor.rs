@@ -3,17 +3,23 @@
 //! in a table.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use commands::new_id;
-use domain::account::{Event, SignInMethod};
-use domain::ids::{AccountId, CompanyId};
+use commands::{CommandError, new_id};
+use domain::account::{Event, RevocationReason, SignInMethod};
+use domain::caller::Actor;
+use domain::ids::{AccountId, CompanyId, MemberId};
+use domain::member::{self, Member};
+use domain::permission::{Action, Relation, allows};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{PgConnection, Row};
 use totp_rs::{Builder, Totp};
 use uuid::Uuid;
 
 use crate::invitations::token_hash;
+use crate::mail::{self, Letter};
 use crate::session::Proved;
-use crate::{Entrance, Identity, IdentityError, Place, Session, lockout, outbox, tokens};
+use crate::{
+    Entrance, Identity, IdentityError, Place, Principal, Session, lockout, outbox, tokens,
+};
 
 /// Time between the first step and the second.
 const STEP_LIFE: TimeDelta = TimeDelta::minutes(5);
@@ -156,21 +162,64 @@ impl Identity {
         tx: &mut PgConnection,
         account: AccountId,
     ) -> Result<(), IdentityError> {
-        sqlx::query("delete from identity.recovery_code where account_id = $1")
-            .bind(account.0)
-            .execute(&mut *tx)
-            .await?;
-        let was_asked_for: Option<bool> = sqlx::query_scalar(
-            "delete from identity.second_factor where account_id = $1
-             returning confirmed_at is not null",
-        )
-        .bind(account.0)
-        .fetch_optional(&mut *tx)
-        .await?;
-        if was_asked_for == Some(true) {
+        if forget(tx, account).await? {
             let removed = Event::SecondFactorRemoved { at: self.bus.now() };
             outbox::tell(tx, &self.bus, Some(account), &removed).await?;
         }
+        Ok(())
+    }
+
+    /// Takes away the second proof of a member who has lost it: signing in asks for none, all sessions
+    /// of the login end, and a letter tells its holder. Where none is asked for, nothing happens.
+    ///
+    /// An administrator does it for who is in no other company and does not run the platform; for
+    /// others, somebody who runs the platform does. Nobody does it for themselves.
+    ///
+    /// # Errors
+    /// [`IdentityError::Command`] when the caller may not, or the company has no such member.
+    pub async fn take_second_factor_away(
+        &self,
+        principal: &Principal,
+        member_id: MemberId,
+    ) -> Result<(), IdentityError> {
+        let Principal { caller, account_id, .. } = principal;
+        if !allows(caller, Action::DeactivateMember, Relation::default()) {
+            return Err(CommandError::Forbidden.into());
+        }
+        let missing = || CommandError::Refused(Box::new(member::Refusal::Missing));
+        let member = self.bus.state::<Member>(caller.company, member_id.0).await?;
+        let account = member.as_ref().and_then(Member::account).ok_or_else(missing)?;
+        if *account_id == Some(account) {
+            return Err(CommandError::Forbidden.into());
+        }
+        let is_of_others: bool = sqlx::query_scalar(
+            "select exists (select 1 from identity.operator where account_id = $1)
+                 or exists (select 1 from identity.membership
+                             where account_id = $1 and company_id <> $2)",
+        )
+        .bind(account.0)
+        .bind(caller.company.0)
+        .fetch_one(&self.pool)
+        .await?;
+        if is_of_others && !matches!(caller.actor, Actor::Operator(_)) {
+            return Err(CommandError::Forbidden.into());
+        }
+        let login = self.login(account).await?;
+        let mut tx = self.pool.begin().await?;
+        if forget(&mut tx, account).await? {
+            let (company_id, by, at) = (caller.company, caller.actor.to_string(), self.bus.now());
+            let taken = Event::SecondFactorTakenAway { company_id, by, at };
+            outbox::tell(&mut tx, &self.bus, Some(account), &taken).await?;
+            let reason = RevocationReason::SecondFactorTakenAway;
+            self.end_all(&mut tx, account, None, reason).await?;
+            sqlx::query("delete from identity.second_step where account_id = $1")
+                .bind(account.0)
+                .execute(&mut *tx)
+                .await?;
+            let (letter, id) = (Letter::SecondFactorTakenAway, mail::letter_id(&self.bus));
+            mail::order(&mut tx, &self.bus, letter, id, &login.email).await?;
+        }
+        tx.commit().await?;
         Ok(())
     }
 
@@ -341,6 +390,22 @@ impl Identity {
         let groups: Vec<String> = digits.chunks(4).map(|group| group.iter().collect()).collect();
         groups.join("-")
     }
+}
+
+/// Forgets the factor of an account and its recovery codes; whether signing in asked for it.
+async fn forget(tx: &mut PgConnection, account: AccountId) -> Result<bool, IdentityError> {
+    sqlx::query("delete from identity.recovery_code where account_id = $1")
+        .bind(account.0)
+        .execute(&mut *tx)
+        .await?;
+    let was_asked_for: Option<bool> = sqlx::query_scalar(
+        "delete from identity.second_factor where account_id = $1
+         returning confirmed_at is not null",
+    )
+    .bind(account.0)
+    .fetch_optional(tx)
+    .await?;
+    Ok(was_asked_for == Some(true))
 }
 
 /// Whether signing in asks for a second proof, as seen there.

@@ -2,9 +2,10 @@
 //! good for one use, ended by them or when a token comes a second time.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use commands::new_id;
+use commands::{Order, new_id};
 use domain::account::{Event, RevocationReason, SignInMethod};
 use domain::caller::{Actor, Caller};
+use domain::company::{self, Company};
 use domain::ids::{AccountId, CompanyId, MemberId};
 use domain::member::Member;
 use secrecy::{ExposeSecret, SecretString};
@@ -30,7 +31,7 @@ pub enum Place {
     /// The company joined last; without one, the platform.
     #[default]
     Any,
-    /// This company.
+    /// This company: as its member, else as somebody who runs the platform.
     Company(CompanyId),
     /// No company: for who runs the platform.
     Platform,
@@ -80,7 +81,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::BadCredentials`] when the account is nobody there, and when it has another
-    /// password meanwhile.
+    /// password meanwhile; [`IdentityError::SecondFactorMissing`].
     pub(crate) async fn open_session(
         &self,
         account: AccountId,
@@ -88,10 +89,11 @@ impl Identity {
         method: SignInMethod,
         entrance: &Entrance,
     ) -> Result<Session, IdentityError> {
-        let caller = self.holder(account, entrance.place).await?;
-        let (now, session_id) = (self.bus.now(), new_id(self.bus.clock()));
         // A company's provider vouches for nobody elsewhere.
         let is_bound = method == SignInMethod::SignOn;
+        let caller = self.holder(account, entrance.place, is_bound).await?;
+        let (now, session_id) = (self.bus.now(), new_id(self.bus.clock()));
+        self.tell_company(&caller, session_id, session_id).await?;
         let device = entrance.device.as_ref().map(|device| {
             device.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>()
         });
@@ -152,7 +154,16 @@ impl Identity {
             Some(company) => Place::Company(company),
             None => Place::Platform,
         };
-        let holder = self.holder(seen.account, place).await;
+        let holder = self.holder(seen.account, place, seen.is_bound).await;
+        let is_open = !seen.has_ended && !seen.is_used && now < seen.expires_at;
+        if let Ok(caller) = &holder
+            && is_open
+            && Some(caller.company) != seen.company
+        {
+            let secret = self.bus.derived_secret("company-entered", &hash);
+            let entry = Uuid::from_slice(&secret[..16]).map_err(|_| IdentityError::Unavailable)?;
+            self.tell_company(caller, seen.session_id, entry).await?;
+        }
         let mut tx = self.pool.begin().await?;
         let presented = presented(&mut tx, &hash).await?.ok_or(IdentityError::InvalidToken)?;
         let Presented { session_id, account, is_bound, .. } = presented;
@@ -331,11 +342,35 @@ impl Identity {
         Ok(count)
     }
 
-    /// Who an account is in that place at present.
+    /// Tells a company, before anything of it can be seen, that somebody who runs the platform comes
+    /// in.
+    async fn tell_company(
+        &self,
+        caller: &Caller,
+        session_id: Uuid,
+        entry: Uuid,
+    ) -> Result<(), IdentityError> {
+        if !matches!(caller.actor, Actor::Operator(_)) || caller.company == CompanyId::NONE {
+            return Ok(());
+        }
+        let enter = company::Command::Enter { session_id };
+        let order = Order::of_client(entry, b"enter".to_vec());
+        self.bus.execute::<Company>(caller, caller.company.0, enter, order).await?;
+        Ok(())
+    }
+
+    /// Who an account is in that place at present. For whom a company's provider vouches alone is
+    /// nobody but a member.
     ///
     /// # Errors
-    /// [`IdentityError::BadCredentials`] when it is nobody there.
-    async fn holder(&self, account: AccountId, place: Place) -> Result<Caller, IdentityError> {
+    /// [`IdentityError::BadCredentials`] when it is nobody there; [`IdentityError::SecondFactorMissing`]
+    /// for somebody who runs the platform and wants into a company by one proof.
+    async fn holder(
+        &self,
+        account: AccountId,
+        place: Place,
+        is_bound: bool,
+    ) -> Result<Caller, IdentityError> {
         let memberships = sqlx::query(
             "select company_id, member_id from identity.membership
               where account_id = $1 order by by_provider, member_id desc",
@@ -355,11 +390,15 @@ impl Identity {
                 return Ok(Caller { company, actor: Actor::Member(member_id), roles });
             }
         }
-        let operator = match place {
-            Place::Any | Place::Platform => self.operator(account).await?,
-            Place::Company(_) => None,
-        };
-        operator.ok_or(IdentityError::BadCredentials)
+        let operator = self.operator(account).await?.filter(|_| !is_bound);
+        let operator = operator.ok_or(IdentityError::BadCredentials)?;
+        match place {
+            Place::Any | Place::Platform => Ok(operator),
+            Place::Company(company) if self.has_second_factor(account).await? => {
+                Ok(Caller { company, ..operator })
+            }
+            Place::Company(_) => Err(IdentityError::SecondFactorMissing),
+        }
     }
 
     /// Keeps the token that follows from `seed`, which is the hash of the one before or names the

@@ -57,7 +57,7 @@ impl Claims {
     /// The session it belongs to, for people who have a login.
     fn session_id(&self) -> Option<Uuid> {
         match self.kind {
-            Kind::Access { session_id, .. } | Kind::Operator { session_id } => Some(session_id),
+            Kind::Access { session_id, .. } | Kind::Operator { session_id, .. } => Some(session_id),
             Kind::Interview { .. } => None,
         }
     }
@@ -97,6 +97,9 @@ enum Kind {
     },
     Operator {
         session_id: Uuid,
+        /// The company entered, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        company_id: Option<Uuid>,
     },
     Interview {
         company_id: Uuid,
@@ -119,7 +122,10 @@ impl Identity {
                 let (company_id, member_id) = (caller.company.0, member.0);
                 Kind::Access { company_id, member_id, session_id, bound }
             }
-            Actor::Operator(_) => Kind::Operator { session_id },
+            Actor::Operator(_) => {
+                let company = Some(caller.company).filter(|company| *company != CompanyId::NONE);
+                Kind::Operator { session_id, company_id: company.map(|company| company.0) }
+            }
             Actor::Guest { .. } | Actor::Service { .. } | Actor::System(_) | Actor::Ai(_) => {
                 return Err(IdentityError::InvalidToken);
             }
@@ -270,7 +276,14 @@ impl Identity {
                 let roles = member.map(|member| member.role().into_iter().collect());
                 roles.map(|roles| Caller { company, actor, roles })
             }
-            Kind::Operator { .. } => self.operator(account).await?,
+            Kind::Operator { company_id: None, .. } => self.operator(account).await?,
+            Kind::Operator { company_id: Some(company), .. } => {
+                let operator = match self.has_second_factor(account).await? {
+                    true => self.operator(account).await?,
+                    false => None,
+                };
+                operator.map(|operator| Caller { company: CompanyId(company), ..operator })
+            }
             Kind::Interview { company_id, interview_id, access_id } => {
                 let company = CompanyId(company_id);
                 let interview = self.bus.state::<Interview>(company, interview_id).await?;

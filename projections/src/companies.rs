@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use domain::Event;
-use domain::company::Event::{Registered, Renamed};
+use domain::company::Event::{OperatorEntered, Registered, Renamed};
 use domain::ids::CompanyId;
 use eventlog::codec::Recorded;
 use serde::{Deserialize, Serialize};
@@ -78,10 +78,14 @@ impl Projector for Companies {
         let mut row = row?;
         match event {
             Registered { .. } => {}
-            Renamed { name } => row.name.clone_from(name),
+            Renamed { name } => {
+                row.name.clone_from(name);
+                row.updated_at = at;
+            }
+            // It is a fact about the company, and changes nothing of it.
+            OperatorEntered { .. } => {}
         }
         row.version = version;
-        row.updated_at = at;
         Some(row)
     }
 }

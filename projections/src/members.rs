@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use domain::Event;
 use domain::caller::Role;
 use domain::ids::{AccountId, CompanyId, MemberId};
-use domain::member::Event::{Deactivated, Invited, Joined, Reactivated, RoleAssigned};
+use domain::member::Event::{
+    Deactivated, InvitationRenewed, Invited, Joined, Reactivated, RoleAssigned,
+};
 use domain::spelled;
 use domain::values::Spelled;
 use eventlog::codec::Recorded;
@@ -109,7 +111,7 @@ impl Projector for Members {
         }
         let mut row = row?;
         match event {
-            Invited { .. } => {}
+            Invited { .. } | InvitationRenewed {} => {}
             Joined { account_id } => {
                 row.account_id = Some(*account_id);
                 row.status = Status::Active;

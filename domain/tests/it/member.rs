@@ -37,6 +37,18 @@ fn a_person_is_invited_once() {
 }
 
 #[test]
+fn who_has_not_joined_is_invited_once_more_and_nobody_else() {
+    let renew = || Command::RenewInvitation;
+    member(vec![]).when(renew()).then([Event::InvitationRenewed {}]);
+    let joined = Event::Joined { account_id: AccountId(Uuid::from_u128(7)) };
+    member(vec![joined]).when(renew()).refused(Refusal::AlreadyJoined);
+    member(vec![Event::Deactivated {}]).when(renew()).refused(Refusal::Deactivated);
+    given::<Member>(noon(), &administrator(), []).when(renew()).refused(Refusal::Missing);
+    let administrator = given::<Member>(noon(), &ada(), [invited(CY, Role::CompanyAdmin)]);
+    administrator.when(renew()).refused(Refusal::OnlyAdministrators);
+}
+
+#[test]
 fn an_administrator_is_made_only_by_one_or_with_the_company() {
     let nothing = |caller: &Caller| given::<Member>(noon(), caller, []);
     let make = || invite(Role::CompanyAdmin);

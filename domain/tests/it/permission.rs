@@ -49,8 +49,29 @@ fn who_runs_the_platform_sees_nothing_of_a_company() {
         [
             Action::RegisterCompany,
             Action::DecideCompanyRequest,
-            Action::ManageMembers,
-            Action::Operate
+            Action::Operate,
+            Action::EnterCompany
+        ]
+    );
+}
+
+#[test]
+fn who_runs_the_platform_takes_no_part_in_talks_signs_no_verdict_and_makes_no_keys() {
+    let actor = Actor::Operator(domain::ids::AccountId(uuid::Uuid::from_u128(60)));
+    let [operator, admin] = [
+        Caller { company: COMPANY, actor, roles: vec![] },
+        Caller { roles: vec![Role::CompanyAdmin], ..administrator() },
+    ];
+    let is_less =
+        |action: &Action| letter(&operator, *action) == '-' && letter(&admin, *action) != '-';
+    let less: Vec<_> = Action::ALL.into_iter().filter(is_less).collect();
+    assert_eq!(
+        less,
+        [
+            Action::ManageApiKeys,
+            Action::TakePartAsInterviewer,
+            Action::ConductInterview,
+            Action::SignVerdict
         ]
     );
 }

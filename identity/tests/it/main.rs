@@ -1,8 +1,10 @@
 //! Identity on real tables and a log in memory: who may enter, and for how long.
 
 mod api_keys;
+mod invitations;
 mod keys;
 mod lockout;
+mod operators;
 mod rate_limits;
 mod recovery;
 mod registration;
@@ -99,6 +101,16 @@ impl World {
             admin,
         );
         registered.await.expect("registered")
+    }
+
+    /// How many letters of a kind are ordered for an address.
+    async fn n_letters(&self, letter: &str, to: &str) -> i64 {
+        sqlx::query_scalar("select count(*) from identity.mail where letter = $1 and email = $2")
+            .bind(letter)
+            .bind(to)
+            .fetch_one(&self.database.pool)
+            .await
+            .expect("counted")
     }
 
     async fn admin(&self) -> (RegisteredCompany, identity::Session) {

@@ -90,6 +90,10 @@ async fn a_company_is_turned_away_and_only_operators_decide() {
     assert_eq!(code(reject), "AUTH_003");
     let rejected = w.identity.reject_request(&operator, order(8), request, "No.".into()).await;
     assert_eq!(code(rejected), "ok");
+    let told = "select email || ': ' || note from identity.mail where letter = 'COMPANY_REJECTED'";
+    let told: Vec<String> =
+        sqlx::query_scalar(told).fetch_all(&w.database.pool).await.expect("read");
+    assert_eq!(told, ["ada@acme.example: No."]);
     assert_eq!(pending(&w, &operator).await, 0);
     let approve = w.identity.approve_request(&operator, order(9), request, None).await;
     assert_eq!(code(approve), "COMPANY_REQUEST_ALREADY_REJECTED");

@@ -22,6 +22,16 @@ impl Authenticator {
     }
 }
 
+/// Lets signing in to an account ask for a second proof.
+pub async fn enrol(w: &World, account: AccountId) {
+    let begun = w.identity.begin_second_factor(account, password()).await.expect("begun");
+    let secret = Secret::try_from_base32(begun.secret.expose_secret()).expect("base 32");
+    let totp = Builder::new().with_secret(secret).with_account_name("me").build().expect("one");
+    let now = u64::try_from(w.bus.now().timestamp()).expect("after 1970");
+    let code = totp.generate(now).to_string();
+    w.identity.confirm_second_factor(account, &code).await.expect("confirmed");
+}
+
 /// An administrator who is asked for a second proof.
 async fn enrolled(w: &World) -> (Session, Authenticator) {
     let (_, session) = w.admin().await;
@@ -152,4 +162,56 @@ async fn the_second_proof_is_switched_off_by_both() {
     assert_eq!(code(w.identity.sign_in(ADA, password(), &anywhere()).await), "ok");
     let told = w.told(account).await;
     assert!(told.iter().any(|(name, _)| name == "account.second_factor_removed"));
+}
+
+#[tokio::test]
+async fn who_has_lost_the_second_proof_is_let_in_again_by_an_administrator() {
+    let w = World::new().await;
+    let (company, admin) = w.admin().await;
+    let (admin, own) = (admin.principal, company.admin.member_id);
+    let bo = w.identity.invite(&admin.caller, order(2), invitee("bo@acme.example", Role::Hr)).await;
+    let bo = bo.expect("invited");
+    let take = async |who: &identity::Principal, member| {
+        code(w.identity.take_second_factor_away(who, member).await)
+    };
+    assert_eq!(take(&admin, bo.member_id).await, "MEMBER_NOT_FOUND", "nobody has joined");
+    let session = w.identity.accept_invitation(bo.token.expose_secret(), password(), None).await;
+    let session = session.expect("joined");
+    let account = session.principal.account_id.expect("an account");
+    enrol(&w, account).await;
+
+    assert_eq!(take(&session.principal, own).await, "AUTH_003", "no administrator");
+    enrol(&w, admin.account_id.expect("an account")).await;
+    assert_eq!(take(&admin, own).await, "AUTH_003", "not for oneself");
+    sqlx::query(
+        "insert into identity.membership (account_id, company_id, member_id) values ($1, $2, $2)",
+    )
+    .bind(account.0)
+    .bind(Uuid::from_u128(4))
+    .execute(&w.database.pool)
+    .await
+    .expect("in another company, too");
+    assert_eq!(take(&admin, bo.member_id).await, "AUTH_003", "the login is others', too");
+    let token = session.access_token.expose_secret();
+    assert_eq!(code(w.identity.verify_anew(token).await), "ok");
+    let operator = identity::Principal {
+        caller: Caller {
+            company: company.company_id,
+            actor: Actor::Operator(AccountId(Uuid::from_u128(5))),
+            roles: vec![Role::SystemAdmin],
+        },
+        account_id: Some(AccountId(Uuid::from_u128(5))),
+        ..admin.clone()
+    };
+    assert_eq!(take(&operator, bo.member_id).await, "ok");
+    assert_eq!(take(&operator, bo.member_id).await, "ok", "a repeat finds none");
+    assert_eq!(code(w.identity.verify_anew(token).await), "AUTH_004");
+    assert_eq!(w.n_letters("SECOND_FACTOR_TAKEN_AWAY", "bo@acme.example").await, 1);
+    let told = w.told(account).await;
+    let names: Vec<_> = told.iter().map(|(name, _)| name.as_str()).collect();
+    let end = ["account.second_factor_taken_away", "account.sessions_revoked"];
+    assert_eq!(names[names.len() - 2..], end);
+    assert_eq!(told[names.len() - 2].1["by"], operator.caller.actor.to_string());
+    let sign_in = w.identity.sign_in("bo@acme.example", password(), &anywhere()).await;
+    assert_eq!(code(sign_in), "ok", "the password alone");
 }

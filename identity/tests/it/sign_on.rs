@@ -119,15 +119,15 @@ impl Web for Idp {
     }
 }
 
-struct Stage {
-    w: World,
+pub struct Stage {
+    pub w: World,
     idp: Arc<Idp>,
-    company: RegisteredCompany,
+    pub company: RegisteredCompany,
 }
 
 impl Stage {
     /// A company with a provider, whose administrator is invited by `ada@acme.example`.
-    async fn set() -> Self {
+    pub async fn set() -> Self {
         let mut w = World::new().await;
         let idp = Idp::new();
         *idp.now.lock().expect("whole") = w.bus.now().timestamp();
@@ -151,7 +151,7 @@ impl Stage {
         (begun.token.expose_secret().to_owned(), state)
     }
 
-    async fn sign_on(&self) -> Result<identity::Session, IdentityError> {
+    pub async fn sign_on(&self) -> Result<identity::Session, IdentityError> {
         let (token, state) = self.begin().await;
         self.w.identity.finish_sign_on(&token, &state, "good", None).await
     }

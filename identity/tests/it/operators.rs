@@ -1,0 +1,84 @@
+//! Who runs the platform, in companies: by two proofs, told to the company, and never by a provider's
+//! word.
+
+use domain::ids::AccountId;
+use identity::{Place, Session};
+
+use crate::second_factor::enrol;
+use crate::*;
+
+const OP: &str = "op@colloquy.example";
+
+fn at(company: CompanyId) -> Entrance {
+    Entrance { place: Place::Company(company), device: None }
+}
+
+fn account(session: &Session) -> AccountId {
+    session.principal.account_id.expect("an account")
+}
+
+/// What the company's own history says, by name and actor.
+async fn history(w: &World, company: CompanyId) -> Vec<(String, String)> {
+    let stream = StreamId::new(company, "company", company.0);
+    let events = w.store.read_stream(&stream, Version(0), 100).await.expect("read");
+    let of = |event: &StoredEvent| (event.name.to_string(), event.cause.actor.to_string());
+    events.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn an_operator_enters_a_company_by_two_proofs_and_its_history_says_so() {
+    let w = World::new().await;
+    let company = w.company().await.company_id;
+    let outside = w.identity.sign_in(OP, password(), &anywhere()).await.expect("in");
+    assert_eq!(outside.principal.caller.company, CompanyId::NONE);
+    let refused = w.identity.sign_in(OP, password(), &at(company)).await;
+    assert_eq!(code(refused), "SECOND_FACTOR_MISSING");
+    let refresh = outside.refresh_token.as_ref().expect("one").token.expose_secret();
+    let refused = w.identity.refresh(refresh, Some(company)).await;
+    assert_eq!(code(refused), "SECOND_FACTOR_MISSING");
+    assert_eq!(history(&w, company).await.len(), 1, "nobody was in");
+
+    enrol(&w, account(&outside)).await;
+    let nowhere = w.identity.refresh(refresh, Some(CompanyId(Uuid::from_u128(4)))).await;
+    assert_eq!(code(nowhere), "COMPANY_NOT_FOUND");
+    let inside = w.identity.refresh(refresh, Some(company)).await.expect("inside");
+    let caller = &inside.principal.caller;
+    assert_eq!(caller.company, company);
+    assert_eq!(caller.actor, Actor::Operator(account(&outside)));
+    let token = inside.access_token.expose_secret();
+    assert_eq!(w.identity.verify(token).await.expect("good").caller, *caller);
+    let actor = caller.actor.to_string();
+    let entered = ("company.operator_entered".to_owned(), actor);
+    assert_eq!(history(&w, company).await.last(), Some(&entered));
+
+    // Staying is no entering.
+    let refresh = inside.refresh_token.expect("one").token;
+    let stayed = w.identity.refresh(refresh.expose_secret(), None).await.expect("prolonged");
+    assert_eq!(stayed.principal.caller.company, company);
+    assert_eq!(history(&w, company).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_company_s_provider_makes_nobody_an_operator() {
+    let stage = crate::sign_on::Stage::set().await;
+    let w = &stage.w;
+    let first = stage.sign_on().await.expect("in");
+    sqlx::query(
+        "with proof as (insert into identity.second_factor (account_id, factor_id, confirmed_at)
+                        values ($1, $1, now()))
+         insert into identity.operator (account_id) values ($1)",
+    )
+    .bind(account(&first).0)
+    .execute(&w.database.pool)
+    .await
+    .expect("made one");
+    let member = stage.company.admin.member_id;
+    let other = Caller {
+        actor: Actor::Operator(AccountId(Uuid::from_u128(5))),
+        company: stage.company.company_id,
+        roles: vec![],
+    };
+    let deactivate = member::Command::Deactivate;
+    w.bus.execute::<Member>(&other, member.0, deactivate, order(9)).await.expect("deactivated");
+    assert_eq!(code(stage.sign_on().await), "SIGN_ON_REFUSED");
+}
