@@ -94,7 +94,7 @@ pub enum Action {
 
 impl Action {
     /// Every right, in the order of the table.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::RegisterCompany,
         Self::RequestCompany,
         Self::DecideCompanyRequest,

@@ -142,7 +142,8 @@ pub enum RotationError {
 /// # Errors
 /// When the database does not answer.
 pub async fn listed(pool: &PgPool) -> sqlx::Result<Vec<SigningKey>> {
-    let rows: Vec<(i32, DateTime<Utc>, Option<DateTime<Utc>>, bool)> = sqlx::query_as(
+    type Row = (i32, DateTime<Utc>, Option<DateTime<Utc>>, bool);
+    let rows: Vec<Row> = sqlx::query_as(
         "select key_number, created_at, retired_at, created_at <= now() - make_interval(secs => $1)
            from identity.signing_key order by key_number",
     )
@@ -150,9 +151,9 @@ pub async fn listed(pool: &PgPool) -> sqlx::Result<Vec<SigningKey>> {
     .fetch_all(pool)
     .await?;
     let alive = || rows.iter().filter(|(.., retired_at, _)| retired_at.is_none());
-    let known = alive().filter(|(.., is_known)| *is_known).next_back();
+    let known = alive().rfind(|(.., is_known)| *is_known);
     let signing = known.or_else(|| alive().next()).map(|key| key.0);
-    let key = |&(number, published_at, retired_at, _): &(i32, _, _, bool)| SigningKey {
+    let key = |&(number, published_at, retired_at, _): &Row| SigningKey {
         number,
         published_at,
         retired_at,
