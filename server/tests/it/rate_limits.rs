@@ -66,7 +66,9 @@ async fn who_asks_a_hundred_times_a_minute_waits_and_nobody_else_does() {
     let (_world, _all, _, company) = limited(&[]).await;
     let before = company.hr.query(LEFT, json!({})).await;
     assert_eq!(before["rateLimit"]["limit"], 100);
-    assert_eq!(before["rateLimit"]["remaining"], 99, "after this request: {before}");
+    // After this request, and what may have come while it was answered.
+    let left = before["rateLimit"]["remaining"].as_u64().expect("a number");
+    assert!((99..=100).contains(&left), "{before}");
     let buckets = before["rateLimit"]["buckets"].as_array().expect("a list");
     let names: Vec<_> = buckets.iter().map(|bucket| bucket["class"].as_str()).collect();
     let expected = [
