@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::cast::Cast;
-use super::client::{list, number, text};
+use super::client::{list, number, text, until};
 use super::hiring::Invited;
 use super::probes::refused;
 use super::script::{Stage, id};
@@ -17,6 +17,9 @@ const HISTORY: &str = "query($id: ID!, $after: String) {
         nodes { version position eventType schemaVersion hash isIntact unreadable recordedAt
             actor { kind } payload }
         pageInfo { hasNextPage endCursor } } }";
+
+const READS: &str = "query($filter: AccessLogFilter) { accessLog(filter: $filter, first: 100) {
+    nodes { viewer { kind } subject fields purpose } } }";
 
 const DASHBOARD: &str = "query($seen: [String!]) { hrDashboard(consistentWith: $seen) {
     interviews { status count } applications { status count } verdicts { status count }
@@ -107,6 +110,32 @@ pub async fn history(
     let events = events.iter().map(event).collect::<anyhow::Result<Vec<_>>>()?;
     stage.say(&format!("the history has {} events", events.len()));
     Ok(Expected { stream, events })
+}
+
+/// The access log says who was shown what of the candidate.
+///
+/// # Errors
+/// When it cannot be read, or does not show it in time.
+pub async fn reads(stage: &Stage, cast: &Cast, invited: &Invited) -> anyhow::Result<()> {
+    let variables = json!({ "filter": { "candidateId": invited.candidate } });
+    let expected: BTreeSet<_> = ["CANDIDATE", "REPORT", "RESUME", "TRANSCRIPT"].into();
+    let otherwise = "the access log does not show each kind of read";
+    let entries = until(stage.manner.patience, otherwise, async || {
+        let shown = cast.auditor.query(READS, variables.clone()).await?;
+        let entries = list(&shown["accessLog"], "/nodes").to_vec();
+        let found: BTreeSet<_> =
+            entries.iter().filter_map(|entry| entry["subject"].as_str()).collect();
+        Ok((expected == found).then_some(entries))
+    });
+    let entries = entries.await?;
+    stage.checks.check(
+        "the access log says which members were shown the candidate, and that the candidate is none of them",
+        entries.iter().all(|entry| entry["viewer"]["kind"] == "MEMBER"),
+        || format!("{entries:?}"),
+    );
+    let answer = cast.hr.ask(READS, variables).await?;
+    refused(stage, "the access log is for auditors and administrators", &answer, &["AUTH_003"]);
+    Ok(())
 }
 
 async fn events(cast: &Cast, interview: &str) -> anyhow::Result<Vec<Value>> {

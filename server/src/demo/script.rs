@@ -116,6 +116,7 @@ async fn acts(
     stage.act("The auditor replays the first interview");
     let history = replay::history(stage, &cast, &good.invited.interview, &good.talk).await?;
     replay::as_of_third_answer(stage, &cast, &good.invited.interview, &good.talk).await?;
+    replay::reads(stage, &cast, &good.invited).await?;
     replay::dashboard(stage, &cast, &seen).await?;
     if let Some(kafka) = &stage.settings.kafka {
         stage.act("Kafka's topic");

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use sqlx::Connection;
 
 use crate::client::{Client, Refused, read, text};
 use crate::job::Company;
@@ -50,8 +49,9 @@ async fn an_auditor_sees_who_opened_a_candidate_and_what_for() {
     let (world, _all, client, company) = Company::lights().await;
     let mira = candidate(&company, "mira").await;
     let lena = candidate(&company, "lena").await;
+    world.until_projected().await;
 
-    // Opened thrice, written down once; at once, too.
+    // Opened four times, written down once; at once, too.
     let id = json!({ "id": mira });
     for _ in 0..2 {
         let [one, two] = [(); 2].map(|()| company.hr.query(CANDIDATE, id.clone()));
@@ -180,8 +180,7 @@ async fn what_cannot_be_written_down_is_not_shown() {
     company.hr.query(CANDIDATE, json!({ "id": lena })).await;
 
     // The log can be read and takes nothing.
-    let mut holder = world.connect().await;
-    let mut held = holder.begin().await.expect("the database answers");
+    let mut held = world.pool.begin().await.expect("the database answers");
     sqlx::query("lock table es_event in exclusive mode").execute(&mut *held).await.expect("held");
     let answer = company.hr.try_ask(CANDIDATE, &json!({ "id": mira })).await.expect("an answer");
     let refused = answer.expect_err("nothing is shown");
