@@ -7,6 +7,7 @@
 
 mod analytics;
 mod architecture;
+mod authenticator;
 mod bad_input;
 mod client;
 mod clients;
@@ -23,7 +24,9 @@ mod faults;
 mod job;
 mod letters;
 mod logins;
+mod onboarding;
 mod operating;
+mod operators;
 mod orders;
 mod outages;
 mod process;
