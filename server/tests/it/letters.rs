@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use totp_rs::{Builder, Secret};
 
+use crate::authenticator::{self, Authenticator};
 use crate::client::{Client, text};
 use crate::job::Company;
 use crate::world::{World, until};
@@ -102,8 +102,11 @@ async fn talk(
     }
 }
 
-fn token_in(text: &str, page: &str) -> Option<String> {
-    let (_, rest) = text.split_once(&format!("https://app.example.com/{page}#token="))?;
+/// The frontend that letters link to.
+pub const APP: &str = "https://app.example.com";
+
+pub fn token_in(text: &str, page: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("{APP}/{page}#token="))?;
     rest.lines().next().map(str::to_owned)
 }
 
@@ -123,10 +126,7 @@ async fn a_person_joins_and_gets_a_new_password_by_letters_from_a_mail_server() 
     let world = World::without_kafka().await;
     let server = MailServer::start().await;
     let smtp = format!("smtp://{}", server.address);
-    let settings = [
-        ("COLLOQUY_MAIL__SMTP_URL", smtp.as_str()),
-        ("COLLOQUY_MAIL__APP_URL", "https://app.example.com"),
-    ];
+    let settings = [("COLLOQUY_MAIL__SMTP_URL", smtp.as_str()), ("COLLOQUY_MAIL__APP_URL", APP)];
     let mut all = world.start_with("all", &settings);
     let client = all.client().await;
     let company = Company::found(&world, &client, "lights").await;
@@ -174,17 +174,31 @@ async fn a_person_joins_and_gets_a_new_password_by_letters_from_a_mail_server() 
     }
 }
 
-/// The token of the first letter in the folder for a page.
-async fn token_in_folder(world: &World, page: &str) -> String {
+/// The letters in the folder to this address, oldest first.
+pub fn letters_to(world: &World, to: &str) -> Vec<String> {
     let folder = world.data.path().join("mailbox");
+    let files = std::fs::read_dir(&folder).expect("a folder");
+    let mut letters: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    letters.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+    letters.sort();
+    let letters = letters.iter().map(|path| std::fs::read_to_string(path).expect("a letter"));
+    let head = format!("To: {to}\r\n");
+    letters.filter(|letter| letter.contains(&head)).collect()
+}
+
+/// The letter to this address about something.
+pub async fn letter_to(world: &World, to: &str, subject: &str) -> String {
+    let head = format!("Subject: {subject}\r\n");
     until("a letter is written", async || {
-        let files = std::fs::read_dir(&folder).expect("a folder");
-        let letters = files.filter_map(|file| {
-            let path = file.expect("a file").path();
-            let is_whole = path.extension().is_some_and(|extension| extension == "eml");
-            is_whole.then(|| std::fs::read_to_string(path).expect("a letter"))
-        });
-        letters.filter_map(|text| token_in(&text, page)).next()
+        letters_to(world, to).into_iter().find(|letter| letter.contains(&head))
+    })
+    .await
+}
+
+/// The token of the first letter to this address for a page.
+pub async fn token_of_letter(world: &World, to: &str, page: &str) -> String {
+    until("a letter is written", async || {
+        letters_to(world, to).iter().find_map(|letter| token_in(letter, page))
     })
     .await
 }
@@ -192,7 +206,7 @@ async fn token_in_folder(world: &World, page: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_company_asks_is_let_in_and_its_administrator_enters_with_two_proofs() {
     let world = World::without_kafka().await;
-    let mut all = world.start_with("all", &[("COLLOQUY_MAIL__APP_URL", "https://app.example.com")]);
+    let mut all = world.start_with("all", &[("COLLOQUY_MAIL__APP_URL", APP)]);
     let client = all.client().await;
     let folder = world.data.path().join("mailbox");
     assert!(all.said().contains(folder.to_str().expect("a path")), "{}", all.said());
@@ -218,33 +232,13 @@ async fn a_company_asks_is_let_in_and_its_administrator_enters_with_two_proofs()
     let approved = operator.ask(approve, json!({ "input": input })).await.expect("approved");
     assert_eq!(text(&approved, "/company/domain"), "acme.example");
 
-    let token = token_in_folder(&world, "accept-invitation").await;
+    let token = token_of_letter(&world, "ada@acme.example", "accept-invitation").await;
     let input = json!({ "token": token, "password": "first pass 1" });
     let ada = client.enter("acceptInvitation", input).await;
-    let begin = "mutation { beginSecondFactor(input: { password: \"first pass 1\" }) \
-                 { secret url errors { code } } }";
-    let begun = ada.ask(begin, json!({})).await.expect("begun");
-    let secret = Secret::try_from_base32(text(&begun, "/secret")).expect("base 32");
-    let totp = Builder::new().with_secret(secret).with_account_name("ada").build().expect("one");
-    // The code of the next half minute is good by now, and not used for this.
-    let code = |ahead: i64| {
-        let at = crate::job::now().timestamp() + ahead;
-        totp.generate(u64::try_from(at).expect("after 1970")).to_string()
-    };
-    let confirm = format!(
-        "mutation {{ confirmSecondFactor(input: {{ code: \"{}\" }}) \
-         {{ recoveryCodes errors {{ code }} }} }}",
-        code(0)
-    );
-    let confirmed = ada.ask(&confirm, json!({})).await.expect("confirmed");
-    assert_eq!(confirmed["recoveryCodes"].as_array().expect("codes").len(), 10);
-
-    let sign_in = "mutation { signIn(input: { email: \"ada@acme.example\", password: \
-                   \"first pass 1\" }) { accessToken secondStepToken errors { code } } }";
-    let first = client.ask(sign_in, json!({})).await.expect("a first step");
-    assert!(first["accessToken"].is_null());
-    let input = json!({ "token": first["secondStepToken"], "code": code(30) });
-    let ada = client.enter("finishSignIn", input).await;
+    let authenticator = Authenticator::enrol(&ada, "first pass 1").await;
+    assert_eq!(authenticator.recovery_codes.len(), 10);
+    let code = authenticator.code(30);
+    let ada = authenticator::sign_in(&client, "ada@acme.example", "first pass 1", &code).await;
     let viewer = ada.query("{ viewer { __typename } login { hasSecondFactor } }", json!({})).await;
     assert_eq!(text(&viewer, "/viewer/__typename"), "MemberViewer");
     assert_eq!(viewer["login"]["hasSecondFactor"], true);

@@ -7,6 +7,7 @@
 
 mod analytics;
 mod architecture;
+mod authenticator;
 mod bad_input;
 mod client;
 mod clients;
@@ -24,7 +25,9 @@ mod faults;
 mod job;
 mod letters;
 mod logins;
+mod onboarding;
 mod operating;
+mod operators;
 mod orders;
 mod outages;
 mod process;

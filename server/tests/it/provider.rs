@@ -177,7 +177,7 @@ async fn token(
         Fault::Stalls => std::future::pending::<()>().await,
         _ => {}
     }
-    let credentials = format!("{}:{CLIENT_SECRET}", CLIENT_ID);
+    let credentials = format!("{CLIENT_ID}:{CLIENT_SECRET}");
     let credentials = format!("Basic {}", BASE64_STANDARD.encode(credentials));
     let is_client = headers.get(header::AUTHORIZATION).is_some_and(|sent| *sent == *credentials);
     let given = memory.codes.lock().expect("whole").remove(&form["code"]);

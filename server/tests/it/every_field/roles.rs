@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::schema::{Filling, Schema, text};
 use super::{Things, matrix};
+use crate::authenticator::{Authenticator, first_step};
 use crate::client::{Answer, Client};
 use crate::job::PASSWORD;
 use crate::provider::Provider;
@@ -20,6 +21,40 @@ const NO_VERSION: i64 = 999_999;
 
 /// The fields that end sessions of who asks: each cell has one of its own.
 const ENDS_SESSIONS: [&str; 2] = ["signOut", "signOutEverywhere"];
+
+/// How a role comes in again.
+enum Door {
+    By(&'static str, Value),
+    TwoSteps(Root),
+    None,
+}
+
+/// Another who runs the platform, with two proofs and a company to enter.
+struct Root {
+    company: String,
+    codes: Vec<String>,
+}
+
+impl Root {
+    const EMAIL: &str = "root@platform.example";
+
+    async fn make(world: &World, client: &Client, company: &str) -> Self {
+        let settings =
+            [("COLLOQUY_OPERATOR__EMAIL", Self::EMAIL), ("COLLOQUY_OPERATOR__PASSWORD", PASSWORD)];
+        world.start_with("serve", &settings).client().await;
+        let input = json!({ "email": Self::EMAIL, "password": PASSWORD });
+        let root = client.enter("signIn", input).await;
+        let codes = Authenticator::enrol(&root, PASSWORD).await.recovery_codes;
+        Self { company: company.to_owned(), codes }
+    }
+
+    async fn enter(&mut self, client: &Client) -> Client {
+        let company = Some(self.company.as_str());
+        let token = first_step(client, Self::EMAIL, PASSWORD, company).await;
+        let code = self.codes.pop().expect("a code is left");
+        client.enter("finishSignIn", json!({ "token": token, "code": code })).await
+    }
+}
 
 /// What came of it; of a list how many items it has, so that a row more or less is seen.
 fn outcome(answer: &Answer, name: &str) -> String {
@@ -62,15 +97,18 @@ async fn each_role_does_at_each_field_what_the_table_says() {
     let schema = Schema::read(&company.hr).await;
     let schema = schema.giving("ConfigureSignOnInput", "issuer", &provider.issuer);
     let stranger = client.stranger();
-    let guest = ("openInterviewSession", json!({ "token": things.round.token }));
+    let guest = Door::By("openInterviewSession", json!({ "token": things.round.token }));
     let member = |first: &str| {
         let email = format!("{first}@lights.example");
-        Some(("signIn", json!({ "email": email, "password": PASSWORD })))
+        Door::By("signIn", json!({ "email": email, "password": PASSWORD }))
     };
     let (email, password) = world.operator();
-    let operator = Some(("signIn", json!({ "email": email, "password": password })));
+    let operator = Door::By("signIn", json!({ "email": email, "password": password }));
+    let mut root = Root::make(&world, &client, &things.ids["company"]).await;
+    let entered = root.enter(&client).await;
     let mut roles = [
         ("SYSTEM_ADMIN", company.operator.clone(), operator),
+        ("SYSTEM_ADMIN within", entered, Door::TwoSteps(root)),
         ("COMPANY_ADMIN", company.admin.clone(), member("ada")),
         ("HR", company.hr.clone(), member("hana")),
         ("HIRING_MANAGER", things.manager.clone(), member("hugo")),
@@ -79,8 +117,8 @@ async fn each_role_does_at_each_field_what_the_table_says() {
         ("EMPLOYEE elsewhere", other, member("otto")),
         ("VIEWER", company.viewer.clone(), member("vera")),
         ("AUDITOR", company.auditor.clone(), member("aude")),
-        ("GUEST", things.round.guest.clone(), Some(guest)),
-        ("nobody", stranger, None),
+        ("GUEST", things.round.guest.clone(), guest),
+        ("nobody", stranger, Door::None),
     ];
     let mut table = String::new();
     let mut by_field = BTreeMap::new();
@@ -100,10 +138,14 @@ async fn each_role_does_at_each_field_what_the_table_says() {
                 } else {
                     outcome(&who.try_ask(&document, &variables).await.expect("an answer"), name)
                 };
-                if let Some((mutation, input)) = door
-                    && ENDS_SESSIONS.contains(&name)
-                {
-                    *who = who.stranger().enter(mutation, input.clone()).await;
+                if ENDS_SESSIONS.contains(&name) {
+                    match door {
+                        Door::By(mutation, input) => {
+                            *who = who.stranger().enter(mutation, input.clone()).await;
+                        }
+                        Door::TwoSteps(root) => *who = root.enter(&who.stranger()).await,
+                        Door::None => {}
+                    }
                 }
                 let is_of_the_test = [
                     "BAD_USER_INPUT",

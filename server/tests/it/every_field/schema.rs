@@ -208,7 +208,8 @@ impl Schema {
         if let Some((.., value)) = VALUES.iter().find(|rule| (rule.0, rule.1) == (owner, name)) {
             return json!(value);
         }
-        if let Some((.., value)) = self.values.iter().find(|rule| (rule.0, rule.1) == (owner, name)) {
+        if let Some((.., value)) = self.values.iter().find(|rule| (rule.0, rule.1) == (owner, name))
+        {
             return json!(value);
         }
         match (self.kind(of), of, name) {
