@@ -49,4 +49,5 @@ mod tampering;
 mod topic;
 mod uploads;
 mod verifiers;
+#[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod world;

@@ -34,8 +34,8 @@ mod topic;
 mod world;
 
 mod connections;
-mod refusals;
 mod reads;
+mod refusals;
 mod report;
 mod subscribers;
 
