@@ -151,7 +151,7 @@ mod tests {
             // Five at a time.
             let now = start + MINUTE / 6000 * (n / 5 * 5);
             for (i, local) in locals.iter_mut().enumerate() {
-                if n as usize % (i + 1) == 0 && shared.pass(local, 10, now) {
+                if (n as usize).is_multiple_of(i + 1) && shared.pass(local, 10, now) {
                     n_passed += 1;
                 }
             }
