@@ -53,6 +53,9 @@ pub const CLASSES: &[(&str, FieldClass)] = &[
     ("inviteMember", FieldClass::Letter),
     ("registerCompany", FieldClass::Letter),
     ("approveCompanyRequest", FieldClass::Letter),
+    ("rejectCompanyRequest", FieldClass::Letter),
+    ("renewInvitation", FieldClass::Letter),
+    ("removeMemberSecondFactor", FieldClass::Letter),
 ];
 
 /// One occurrence of a field that has a class.
@@ -219,7 +222,6 @@ mod tests {
         "reactivateMember",
         "recordConsent",
         "refreshSession",
-        "rejectCompanyRequest",
         "removeQuestion",
         "rescheduleInterview",
         "retryParkedStream",

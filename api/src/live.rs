@@ -399,7 +399,7 @@ mod tests {
         let name = "verdict.private_notes_recorded".to_owned();
         let with: Vec<Role> =
             Role::ALL.into_iter().filter(|role| seen(&member(*role)).contains(&name)).collect();
-        assert_eq!(with, [Role::CompanyAdmin, Role::Hr]);
+        assert_eq!(with, [Role::SystemAdmin, Role::CompanyAdmin, Role::Hr]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! [`Executor`], and who is asking is decided by an [`Authenticate`].
 
 pub mod answer;
+mod charge;
 pub mod codes;
 pub mod documents;
 mod http;
@@ -15,13 +16,14 @@ pub mod request;
 mod sse;
 mod ws;
 
+pub use self::charge::{Charge, Quota};
 pub(crate) use self::http::{is_upgrade, refused};
 
 use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{
     Executor, Request, Value, Variables,
-    parser::types::{ExecutableDocument, OperationDefinition, OperationType},
+    parser::types::{OperationDefinition, OperationType},
 };
 use axum::{
     Router,
@@ -76,55 +78,6 @@ pub trait Authenticate: Clone + Send + Sync + 'static {
         _what: Charge<'_>,
     ) -> impl Future<Output = Result<Option<Quota>, Refusal>> + Send {
         std::future::ready(Ok(None))
-    }
-}
-
-/// What is charged.
-#[derive(Clone, Copy, Debug)]
-pub enum Charge<'d> {
-    /// A request, or an operation of a socket, whatever it asks for.
-    Request,
-    /// A socket.
-    Socket,
-    /// A file.
-    Upload,
-    /// What an operation asks for beside being a request. The document was priced.
-    Operation {
-        /// The whole document.
-        document: &'d ExecutableDocument,
-        /// The operation that is meant.
-        operation: &'d OperationDefinition,
-        /// Values for its variables.
-        variables: &'d Variables,
-    },
-}
-
-/// How many requests a caller has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    /// What the limit is called.
-    pub name: &'static str,
-    /// Most requests at once.
-    pub limit: u32,
-    /// In which as many come again, in seconds.
-    pub window_s: u64,
-    /// Those that are left.
-    pub remaining: u32,
-    /// When all are there again, in seconds.
-    pub full_in_s: u64,
-}
-
-impl Quota {
-    /// The headers of draft-ietf-httpapi-ratelimit-headers-10.
-    fn write(self, headers: &mut HeaderMap) {
-        let Self { name, limit, window_s, remaining, full_in_s } = self;
-        let policy = format!("\"{name}\";q={limit};w={window_s}");
-        let left = format!("\"{name}\";r={remaining};t={full_in_s}");
-        for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(name, value);
-            }
-        }
     }
 }
 
