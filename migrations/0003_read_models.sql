@@ -150,10 +150,11 @@ create table rm_interview (
   updated_at           timestamptz not null,
   primary key (company_id, interview_id)
 ) with (fillfactor = 80);
-create index on rm_interview (company_id, (coalesce(scheduled_at, created_at)), interview_id);
-create index on rm_interview (company_id, status, (coalesce(scheduled_at, created_at)), interview_id);
-create index on rm_interview (company_id, interviewer_id, (coalesce(scheduled_at, created_at)), interview_id);
-create index on rm_interview (company_id, hiring_manager, (coalesce(scheduled_at, created_at)), interview_id);
+-- Not coalesce: behind row-level security an index finds places by what PostgreSQL knows to leak nothing.
+create index on rm_interview (company_id, (case when scheduled_at is null then created_at else scheduled_at end), interview_id);
+create index on rm_interview (company_id, status, (case when scheduled_at is null then created_at else scheduled_at end), interview_id);
+create index on rm_interview (company_id, interviewer_id, (case when scheduled_at is null then created_at else scheduled_at end), interview_id);
+create index on rm_interview (company_id, hiring_manager, (case when scheduled_at is null then created_at else scheduled_at end), interview_id);
 create index on rm_interview (company_id, candidate_id);
 create index on rm_interview (company_id, job_id);
 create index on rm_interview (company_id, application_id);

@@ -440,7 +440,8 @@ const LIST: List = List {
     table: Interviews::VIEW,
     row: "to_jsonb(t)",
     // What has no time yet stands where it was made.
-    sort: "coalesce(t.scheduled_at, t.created_at)",
+    // As the indexes have it, see the migration on why it is no coalesce.
+    sort: "case when t.scheduled_at is null then t.created_at else t.scheduled_at end",
     kind: SortKind::Time,
     id: "interview_id",
     order: Order::Descending,

@@ -289,3 +289,41 @@ async fn a_role_that_could_pass_the_wall_is_not_read_by() {
     let live = generation::followed(&database.pool).await.expect("generations");
     assert_eq!(live.len(), MODELS.len());
 }
+
+#[tokio::test]
+async fn a_page_far_into_a_list_is_found_by_an_index_behind_the_wall() {
+    let database = Database::create().await;
+    let options = reader(&database.pool).await;
+    let relations = of_companies(&database.pool).await;
+    let sorts = [
+        (
+            "rm_interview",
+            "case when scheduled_at is null then created_at else scheduled_at end",
+            "interview_id",
+        ),
+        ("rm_job", "created_at", "job_id"),
+        ("rm_ai_call", "at", "call_id"),
+    ];
+    for (table, sort, id) in sorts {
+        let relation = relations.iter().find(|r| r.name == format!("public.{table}"));
+        fill(&database.pool, relation.expect("a table"), OURS).await;
+        let many = format!(
+            "insert into {table} select r.* from {table} t, generate_series(1, 3000) n,
+               jsonb_populate_record(t, jsonb_build_object('{id}', gen_random_uuid(),
+                 'created_at', now() + n * interval '1 minute', 'at', now() + n * interval '1 minute',
+                 'scheduled_at', now() + n * interval '1 minute')) r;
+             analyze {table}"
+        );
+        sqlx::raw_sql(AssertSqlSafe(many)).execute(&database.pool).await.expect("rows");
+        let explain = format!(
+            "explain select * from {table}_v1 where company_id = '{ours}' and ({sort}, {id}) > (now() + interval '1 day', '{ours}')
+              order by {sort}, {id} limit 21",
+            ours = OURS.0,
+        );
+        let mut conn = connect(&options, Some(OURS)).await;
+        let plan: Vec<String> =
+            sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut conn).await.expect("a plan");
+        let by_index = |line: &String| line.contains("Index Cond") && line.contains("ROW(");
+        assert!(plan.iter().any(by_index), "{table}: {}", plan.join("\n"));
+    }
+}

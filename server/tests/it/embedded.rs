@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::json;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use crate::client::{Client, text};
 use crate::process::{Process, colloquy, run};
@@ -71,6 +73,47 @@ async fn one_command_starts_everything_and_the_data_survive_a_restart() {
     let found =
         admin.query("query($id: ID!) { job(id: $id) { title } }", json!({ "id": id })).await;
     assert_eq!(found["job"]["title"], "Lighthouse keeper");
+    assert!(second.terminate().await.success());
+}
+
+/// How the private database is reached by its superuser, whose password lies in the data folder.
+fn private_database(folder: &Path) -> PgConnectOptions {
+    let read = |name| std::fs::read_to_string(folder.join(name)).expect("a file");
+    let port = read("pg/postmaster.pid").lines().nth(3).and_then(|port| port.parse().ok());
+    PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(port.expect("a port"))
+        .username("app")
+        .password(read("pg.password").trim())
+        .database("colloquy")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_private_database_is_read_as_a_role_that_owns_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut first = start(folder.path());
+    let admin = sign_in(&greeted(&mut first).await).await;
+    admin.query("{ jobs { totalCount } }", json!({})).await;
+    let options = private_database(folder.path());
+    let mut owner = options.connect().await.expect("the superuser enters");
+    let read =
+        "select r.rolname::text, r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb,
+                       (select count(*) from pg_stat_activity a where a.usename = r.rolname)
+                  from pg_roles r where r.rolname = rm_reader()";
+    let (role, is_mighty, n_connections): (String, bool, i64) =
+        sqlx::query_as(read).fetch_one(&mut owner).await.expect("the role");
+    assert!(!is_mighty && n_connections > 0, "{role} has {n_connections} connections");
+    let guessed = options.clone().username(&role).password("guessed").connect().await;
+    let refused = guessed.err().and_then(|e| e.as_database_error()?.code().map(String::from));
+    assert_eq!(refused.as_deref(), Some("28P01"));
+    // Whatever happened to its password: the next start gives it the right one.
+    let other = AssertSqlSafe(format!("alter role {role} password 'other'"));
+    sqlx::query(other).execute(&mut owner).await.expect("altered");
+    drop(owner);
+    assert!(first.terminate().await.success());
+    let mut second = start(folder.path());
+    let admin = sign_in(&greeted(&mut second).await).await;
+    admin.query("{ jobs { totalCount } }", json!({})).await;
     assert!(second.terminate().await.success());
 }
 

@@ -49,5 +49,6 @@ mod tampering;
 mod topic;
 mod uploads;
 mod verifiers;
+mod walls;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod world;

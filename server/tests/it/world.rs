@@ -296,8 +296,15 @@ impl Drop for World {
 
 async fn drop_database(server: &str, name: &str) {
     if let Ok(mut admin) = PgConnection::connect(server).await {
+        let oid = sqlx::query_scalar("select oid::int8 from pg_database where datname = $1");
+        let oid: Option<i64> = oid.bind(name).fetch_one(&mut admin).await.ok();
         let statement = AssertSqlSafe(format!("drop database {name} with (force)"));
         let _ = sqlx::query(statement).execute(&mut admin).await;
+        // Roles are the server's; the one that read it is of no use any more.
+        if let Some(oid) = oid {
+            let statement = AssertSqlSafe(format!("drop role if exists colloquy_reader_{oid}"));
+            let _ = sqlx::query(statement).execute(&mut admin).await;
+        }
     }
 }
 
