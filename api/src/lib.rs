@@ -9,6 +9,7 @@ mod auth;
 pub mod browsers;
 mod candidate;
 mod classes;
+mod companies;
 mod company;
 mod dashboard;
 mod error;

@@ -17,6 +17,7 @@ use crate::access_log::AccessLogQuery;
 use crate::account::{AccountMutation, AccountQuery};
 use crate::api_keys::{ApiKeyMutation, ApiKeyQuery};
 use crate::candidate::{Application, Candidate, CandidateMutation, CandidateQuery, Resume};
+use crate::companies::CompaniesQuery;
 use crate::company::{Company, CompanyMutation, CompanyQuery, Member};
 use crate::dashboard::DashboardQuery;
 use crate::error::ApiError;
@@ -156,6 +157,7 @@ pub struct Query(
     RegistrationQuery,
     ApiKeyQuery,
     SignOnQuery,
+    CompaniesQuery,
     CompanyQuery,
     JobQuery,
     CandidateQuery,

@@ -10,9 +10,9 @@ use eventlog::codec::Recorded;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Model;
-use crate::page::{self, List, Order, SortKind};
+use crate::page::{self, List, Order, Page, PageRequest, SortKind};
 use crate::projector::{Keys, Projector};
-use crate::query::{QueryError, Reads, View};
+use crate::query::{QueryError, Reads, Sql, View};
 use crate::scope;
 
 /// The registration of this model.
@@ -118,7 +118,28 @@ pub async fn by_ids(
     ids: &[CompanyId],
 ) -> Result<HashMap<CompanyId, Row>, QueryError> {
     let ids = ids.iter().map(|id| id.0).collect();
-    let restrict = |sql: &mut _| scope::whole_company(sql, view, "t");
+    let restrict = |sql: &mut Sql| scope::whole_company(sql, view, "t");
     let rows = page::batch(reads, &LIST, view.company, LIST.id, ids, restrict).await?;
     Ok(page::by_key(rows, |row: &Row| row.company_id))
+}
+
+/// A page of all companies there are, newest first: for whoever runs the platform.
+///
+/// # Errors
+/// See [`QueryError`].
+pub async fn all(reads: &Reads, request: &PageRequest) -> Result<Page<Row>, QueryError> {
+    let conn = reads.platform.acquire().await?;
+    page::page_by(conn, &LIST, CompanyId::NONE, request, every).await
+}
+
+/// How many companies there are.
+///
+/// # Errors
+/// [`QueryError::Unavailable`].
+pub async fn count_all(reads: &Reads) -> Result<u64, QueryError> {
+    page::count_by(reads.platform.acquire().await?, &LIST, every).await
+}
+
+fn every(sql: &mut Sql) {
+    sql.push("true");
 }

@@ -10,9 +10,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Datelike, Utc};
 use domain::ids::CompanyId;
 use serde::de::DeserializeOwned;
-use sqlx::Row as _;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use sqlx::{Postgres, Row as _};
 use uuid::Uuid;
 
 use crate::query::{QueryError, Reads, Sql};
@@ -280,9 +281,20 @@ pub(crate) fn checksum(parts: &[&[u8]]) -> [u8; 8] {
     hash.to_be_bytes()
 }
 
-/// One page of a list. `restrict` says which rows belong to it at all.
+/// One page of a company's list. `restrict` says which rows belong to it at all.
 pub(crate) async fn page<R: DeserializeOwned + Send + Unpin + 'static>(
     reads: &Reads,
+    list: &List,
+    company: CompanyId,
+    request: &PageRequest,
+    restrict: impl Fn(&mut Sql),
+) -> Result<Page<R>, QueryError> {
+    page_by(reads.of(company).await?, list, company, request, restrict).await
+}
+
+/// The same, read by this connection.
+pub(crate) async fn page_by<R: DeserializeOwned + Send + Unpin + 'static>(
+    mut conn: PoolConnection<Postgres>,
     list: &List,
     company: CompanyId,
     request: &PageRequest,
@@ -315,7 +327,7 @@ pub(crate) async fn page<R: DeserializeOwned + Send + Unpin + 'static>(
     sql.push(" order by ").push(list.sort).push(" ").push(direction);
     sql.push(", t.").push(list.id).push(" ").push(direction);
     sql.push(" limit ").push_bind(i64::from(request.size) + 1);
-    let mut found = sql.build().fetch_all(&mut *reads.of(company).await?).await?;
+    let mut found = sql.build().fetch_all(&mut *conn).await?;
     let more = found.len() > usize::from(request.size);
     found.truncate(usize::from(request.size));
     let edges = found.iter().map(|row| list.edge(row, bound));
@@ -331,17 +343,26 @@ pub(crate) async fn page<R: DeserializeOwned + Send + Unpin + 'static>(
     Ok(Page { edges, has_next, has_previous })
 }
 
-/// How many items a list has.
+/// How many items a company's list has.
 pub(crate) async fn count(
     reads: &Reads,
     list: &List,
     company: CompanyId,
     restrict: impl Fn(&mut Sql),
 ) -> Result<u64, QueryError> {
+    count_by(reads.of(company).await?, list, restrict).await
+}
+
+/// The same, read by this connection.
+pub(crate) async fn count_by(
+    mut conn: PoolConnection<Postgres>,
+    list: &List,
+    restrict: impl Fn(&mut Sql),
+) -> Result<u64, QueryError> {
     let mut sql = Sql::new("select count(*) from ");
     sql.push(list.table).push(" t where ");
     restrict(&mut sql);
-    let n: i64 = sql.build_query_scalar().fetch_one(&mut *reads.of(company).await?).await?;
+    let n: i64 = sql.build_query_scalar().fetch_one(&mut *conn).await?;
     Ok(u64::try_from(n).unwrap_or_default())
 }
 

@@ -131,7 +131,7 @@ async fn a_company_comes_in_and_each_of_its_people_sees_what_their_role_is_for()
     let people = BTreeMap::from([
         ("COMPANY_ADMIN", (admin, Some(1), "{ companyRequests { id } }")),
         ("HR", (hr, Some(1), "{ signOnProvider { issuer } }")),
-        ("HIRING_MANAGER", (manager, Some(0), "{ hrDashboard { __typename } }")),
+        ("HIRING_MANAGER", (manager, Some(0), "{ signOnProvider { issuer } }")),
         ("EMPLOYEE", (employee, Some(0), "{ hrDashboard { __typename } }")),
         ("VIEWER", (viewer, Some(1), "{ signOnProvider { issuer } }")),
         ("AUDITOR", (auditor, Some(1), "{ jobs { nodes { id } } }")),

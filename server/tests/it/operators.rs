@@ -21,6 +21,14 @@ async fn who_runs_the_platform_enters_a_company_by_two_proofs_and_its_history_te
     let list = "{ candidates { totalCount } members { totalCount } }";
     let refused = people.operator.ask(list, json!({})).await.expect_err("outside");
     assert_eq!(refused.code, "AUTH_003");
+    let companies = "{ companies(first: 1) { totalCount nodes { id name } } }";
+    world.until_projected().await;
+    let there_are = people.operator.query(companies, json!({})).await;
+    let told = json!({ "totalCount": 1, "nodes": [{ "id": company, "name": "lights" }] });
+    assert_eq!(there_are["companies"], told);
+    let refused =
+        people.admin.ask(companies, json!({})).await.expect_err("one company sees itself");
+    assert_eq!(refused.code, "AUTH_003");
     let sign_in = crate::client::sign_in_document("signIn");
     let input = json!({ "email": email, "password": password, "companyId": company });
     let refused = client.ask(&sign_in, json!({ "input": input })).await.expect_err("one proof");
