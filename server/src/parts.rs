@@ -17,6 +17,7 @@ use eventlog::vault::{KeyVault, MasterKey};
 use object_store::local::LocalFileSystem;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::config::Config;
@@ -64,9 +65,7 @@ impl Parts {
             .connect(url.expose_secret())
             .await
             .map_err(|error| anyhow::anyhow!("the database cannot be reached: {}", kind(&error)))?;
-        eventlog::migrate::migrate(&pool)
-            .await
-            .context("the schema cannot be brought up to date")?;
+        eventlog::migrate::migrate(&pool).await.map_err(|error| not_up_to_date(&error))?;
         let secrets = secrets::load_or_create(&pool, &master).await.context(
             "the installation's keys cannot be opened; is secrets.master_key the right one?",
         )?;
@@ -162,6 +161,18 @@ pub fn kafka(config: &Config) -> Option<KafkaSettings> {
     settings.schema_base.clone_from(&kafka.schema_base);
     settings.replication = (kafka.replication > 0).then_some(kafka.replication);
     Some(settings)
+}
+
+/// Why the schema is not the one of this build. A step that was applied in another form has been changed
+/// since: there is no release yet whose data a later build must take.
+fn not_up_to_date(error: &MigrateError) -> anyhow::Error {
+    match error {
+        MigrateError::VersionMismatch(step) => anyhow::anyhow!(
+            "the data is of a build from before the first release (step {step} of its schema has changed \
+             since), and there is no way up from it: name an empty folder or database"
+        ),
+        other => anyhow::anyhow!("the schema cannot be brought up to date: {other}"),
+    }
 }
 
 /// What kind of fault it is, without the address, which may hold a password.

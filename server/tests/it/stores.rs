@@ -75,3 +75,15 @@ async fn a_program_without_the_adapter_says_how_to_get_it() {
     is_refused(on(log, &folder, &["models", "check"]), "build it with --features eventstoredb")
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_of_a_build_whose_schema_was_changed_since_is_refused_with_what_to_do() {
+    let world = World::without_kafka().await;
+    world.migrate().await;
+    sqlx::query("update _sqlx_migrations set checksum = '\\x00' where version = 3")
+        .execute(&world.pool)
+        .await
+        .expect("as of another build");
+    let (code, said) = world.run(&["migrate"]).await;
+    assert!(!code.success() && said.contains("name an empty folder or database"), "{said}");
+}
