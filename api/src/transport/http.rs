@@ -176,7 +176,7 @@ async fn serve<E: Executor, A: Authenticate>(
     if !is_get {
         is_json(&parts.headers)?;
     }
-    let admission = transport.admit(bearer_of(&parts.headers)?, request_id).await?;
+    let admission = transport.admit(bearer_of(&parts.headers)?, peer, request_id).await?;
     *quota = transport.auth.charge(&admission.session, peer, Charge::Request).await?;
     let mut params = if is_get {
         Params::from_query_string(parts.uri.query())?

@@ -177,10 +177,18 @@ async fn two_servers_share_what_one_person_may_ask() {
 
 /// Opens a socket and says hello; answers the close code, or `None` once it is taken.
 async fn hello(who: &Client) -> Option<u16> {
+    hello_from(who, None).await
+}
+
+/// The same as a proxy of this address, if there is one.
+async fn hello_from(who: &Client, forwarded: Option<&'static str>) -> Option<u16> {
     let address = who.base().replacen("http", "ws", 1);
     let mut request = format!("{address}/graphql").into_client_request().expect("an address");
     let protocol = HeaderValue::from_static("graphql-transport-ws");
     request.headers_mut().insert("sec-websocket-protocol", protocol);
+    if let Some(address) = forwarded {
+        request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static(address));
+    }
     let (mut socket, _) = connect_async(request).await.expect("a socket");
     let payload = json!({ "authorization": format!("Bearer {}", who.token()) });
     let init = json!({ "type": "connection_init", "payload": payload });
@@ -239,4 +247,34 @@ async fn strangers_count_by_the_address_that_a_known_proxy_tells() {
     command.envs(wrong);
     let (code, said) = crate::process::run(command).await;
     assert!(!code.success() && said.contains("http.trusted_proxies"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_refused_count_as_requests_of_strangers_from_one_address() {
+    let settings =
+        [("COLLOQUY_LIMITS__ANONYMOUS", "30/h"), ("COLLOQUY_HTTP__TRUSTED_PROXIES", "127.0.0.1")];
+    let (_world, _all, _, company) = limited(&settings).await;
+    let tried = company.hr.with_token("no.good.token");
+    let file = async |who: &Client, address: &str| {
+        let request = reqwest::Client::new().get(format!("{}/files/resumes/1", who.base()));
+        let request = request.bearer_auth(who.token()).header("x-forwarded-for", address);
+        request.send().await.expect("an answer")
+    };
+    let body = json!({ "query": VIEWER });
+    let graphql = async |who: &Client, address: &str| {
+        send(who.base(), Some(who.token()), Some(address), &body).await
+    };
+    let (there, elsewhere) = ("203.0.113.1", "203.0.113.2");
+    assert_eq!(hello_from(&tried, Some(there)).await, Some(4403));
+    for _ in 0..14 {
+        assert_eq!(graphql(&tried, there).await.status(), 401);
+        assert_eq!(file(&tried, there).await.status(), 401);
+    }
+    assert_eq!(graphql(&tried, there).await.status(), 401, "the thirtieth");
+    refused(graphql(&tried, there).await).await;
+    assert_eq!(file(&tried, there).await.status(), 429);
+    assert_eq!(hello_from(&tried, Some(there)).await, Some(4429));
+
+    assert_eq!(graphql(&tried, elsewhere).await.status(), 401);
+    assert_eq!(graphql(&company.hr, there).await.status(), 200, "a good one is not counted there");
 }
