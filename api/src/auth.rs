@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_graphql::Request;
 use domain::Caller;
 use domain::codes::{self, Kind};
-use identity::rate_limits::Limited;
+use identity::rate_limits::{Class, Limited, Subject};
 use identity::{Identity, IdentityError, Principal};
 use secrecy::ExposeSecret;
 
@@ -172,6 +172,15 @@ impl Authenticate for Auth {
         what: Charge<'_>,
     ) -> Result<Option<Quota>, Refusal> {
         let principal = session.principal().ok();
+        // Many renew their sessions behind one address: who has one is no stranger there.
+        if let (None, Charge::Renewal(token)) = (&principal, what)
+            && let Ok(Some((account, _))) =
+                self.0.identity.session_behind(token.expose_secret()).await
+        {
+            let account = Subject::Account(account);
+            let standing = self.0.rate_limits.take(Class::User, account, 1).await?;
+            return Ok(standing.map(Quota::from));
+        }
         let asker = Asker { principal: principal.as_ref(), address: peer.0 };
         let standing = rate_limits::charge(&self.0.rate_limits, asker, what).await?;
         Ok(standing.map(Quota::from))

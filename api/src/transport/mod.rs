@@ -344,6 +344,20 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
         }
     }
 
+    /// The same, unless a mutation is asked for. What cannot be read is left to [`Self::prepare`].
+    fn not_a_mutation(&self, params: Params) -> Result<Params, Refusal> {
+        let known = self.documents.find(params.query.clone(), params.document_hash.clone());
+        let document = known.and_then(|found| self.settings.limits.parse(&found.text));
+        let is_mutation = document.is_ok_and(|document| {
+            let operation = choose(&document, params.operation_name.as_deref());
+            operation.is_ok_and(|operation| operation.node.ty == OperationType::Mutation)
+        });
+        if is_mutation {
+            return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED, "mutations are sent with POST"));
+        }
+        Ok(params)
+    }
+
     /// Parses, prices and charges the document and puts the session into the request.
     async fn prepare(
         &self,

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use commands::Bus;
-use domain::ids::CompanyId;
+use domain::ids::{AccountId, CompanyId};
 use moka::sync::Cache;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -41,6 +41,8 @@ const IDLE: Duration = Duration::from_secs(600);
 pub enum Subject<'s> {
     /// A person with a login, a candidate, or a program with a key: wherever they come from.
     Principal(&'s Principal),
+    /// A person with a login, as [`Subject::Principal`] has them.
+    Account(AccountId),
     /// A tenant.
     Company(CompanyId),
     /// Where a request comes from, an IPv6 one by its network of 64 bits, which one subscriber has;
@@ -55,9 +57,10 @@ impl Subject<'_> {
     fn text(&self) -> String {
         match self {
             Self::Principal(principal) => match principal.account_id {
-                Some(account) => format!("account:{}", account.0),
+                Some(account) => Self::Account(account).text(),
                 None => principal.caller.actor.to_string(),
             },
+            Self::Account(account) => format!("account:{}", account.0),
             Self::Company(company) => format!("company:{}", company.0),
             Self::Address(None) => "address:".to_owned(),
             Self::Address(Some(address)) => format!("address:{}", network(*address)),

@@ -278,3 +278,49 @@ async fn tokens_that_are_refused_count_as_requests_of_strangers_from_one_address
     assert_eq!(graphql(&tried, elsewhere).await.status(), 401);
     assert_eq!(graphql(&company.hr, there).await.status(), 200, "a good one is not counted there");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_renewed_where_strangers_of_the_same_address_may_ask_nothing_more() {
+    let world = World::without_kafka().await;
+    let few = ("COLLOQUY_LIMITS__ANONYMOUS", "3/h");
+    let mut all = world.start_with("all", &[LIMITED, few]);
+    let client = all.client().await;
+    let post = async |cookie: &str, document: &str| {
+        let request = reqwest::Client::new().post(format!("{}/graphql", client.base()));
+        let request = request.header("cookie", cookie).json(&json!({ "query": document }));
+        request.send().await.expect("an answer")
+    };
+    let cookie_of = |answer: &Response| {
+        let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+        cookie.split(';').next().expect("a pair").to_owned()
+    };
+    let (email, password) = world.operator();
+    let sign_in = format!(
+        "mutation {{ signIn(input: {{ email: \"{email}\", password: \"{password}\" }}) \
+         {{ accessToken errors {{ code }} }} }}"
+    );
+    let mut cookie = cookie_of(&post("", &sign_in).await);
+
+    // What any page can have a browser send costs nothing.
+    let get = async |site: &str, document: &str| {
+        let request =
+            reqwest::Client::new().get(format!("{}/graphql?query={document}", client.base()));
+        let request = request.header("sec-fetch-site", site);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    for _ in 0..5 {
+        assert_eq!(get("cross-site", "{ __typename }").await, 403);
+        assert_eq!(get("none", "mutation { signOut(input: {}) { ended } }").await, 405);
+    }
+    assert_eq!(get("none", "{ __typename }").await, 200);
+    assert_eq!(get("none", "{ __typename }").await, 200);
+    assert_eq!(get("none", "{ __typename }").await, 429);
+
+    let refresh = "mutation { refreshSession(input: {}) { accessToken } }";
+    for _ in 0..4 {
+        let answer = post(&cookie, refresh).await;
+        assert_eq!(answer.status(), 200);
+        cookie = cookie_of(&answer);
+    }
+    refused(post("__Host-colloquy_refresh=unknown", refresh).await).await;
+}
