@@ -67,9 +67,9 @@ impl Class {
         }
     }
 
-    /// How many tokens a process takes at once from a bucket of this size. Requests are many, so that
-    /// a tenth at a time costs a statement for every tenth request only. What is rare or guards a secret
-    /// is counted one by one.
+    /// How many tokens a process takes at once at most from a bucket of this size. Requests are many, so
+    /// that of a rush every tenth only costs a statement. What is rare or guards a secret is counted one
+    /// by one.
     pub(super) fn lease(self, capacity: u32) -> u32 {
         match self {
             Self::User | Self::Company | Self::Anonymous => (capacity / 10).max(1),
