@@ -77,9 +77,9 @@ impl Class {
         }
     }
 
-    /// Whether it is let through while nobody can count. A plain request asks the same database next
-    /// and fails there by itself; a secret must not be guessed at, nor a model kept busy, because
-    /// counting fails.
+    /// Whether it is let through while nobody can count: that counting fails or is slow must not keep
+    /// everybody out, and what the requests then ask is bounded by connections of their own. A secret
+    /// must not be guessed at, nor a model kept busy, because counting fails.
     pub(super) fn passes_uncounted(self) -> bool {
         matches!(self, Self::User | Self::Company | Self::Anonymous | Self::Socket)
     }
