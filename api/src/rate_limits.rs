@@ -101,6 +101,7 @@ pub async fn charge(
                         limits.take(Class::Ai, asker.subject(), n).await?;
                     }
                     FieldClass::InterviewStart => {
+                        limits.take(Class::Ai, asker.subject(), n).await?;
                         limits.take(Class::InterviewStart, asker.subject(), n).await?;
                     }
                     FieldClass::Letter => {
