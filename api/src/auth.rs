@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_graphql::Request;
 use domain::Caller;
 use domain::codes::{self, Kind};
+use identity::rate_limits::{Class, Limited, Subject};
 use identity::{Identity, IdentityError, Principal};
 use secrecy::ExposeSecret;
 
@@ -132,6 +133,24 @@ impl Auth {
         let principal = self.0.identity.verify(token).await?;
         Ok(Session::of(principal, token))
     }
+
+    /// The same, where a token that is not good is taken from the bucket of its network address, so that
+    /// nobody tries tokens, or keeps their check busy, without end.
+    ///
+    /// # Errors
+    /// See [`Auth::session`], and `RATE_LIMITED`.
+    pub async fn counted(&self, bearer: Option<&str>, peer: Peer) -> Result<Session, ApiError> {
+        let session = self.session(bearer).await;
+        if session.as_ref().is_err_and(|error| !is_outage(error)) {
+            self.take_refused(peer).await?;
+        }
+        Ok(session?)
+    }
+
+    async fn take_refused(&self, peer: Peer) -> Result<(), Limited> {
+        let asker = Asker { principal: None, address: peer.0 };
+        rate_limits::charge(&self.0.rate_limits, asker, Charge::Request).await.map(drop)
+    }
 }
 
 impl Authenticate for Auth {
@@ -153,9 +172,22 @@ impl Authenticate for Auth {
         what: Charge<'_>,
     ) -> Result<Option<Quota>, Refusal> {
         let principal = session.principal().ok();
+        // Many renew their sessions behind one address: who has one is no stranger there.
+        if let (None, Charge::Renewal(token)) = (&principal, what)
+            && let Ok(Some((account, _))) =
+                self.0.identity.session_behind(token.expose_secret()).await
+        {
+            let account = Subject::Account(account);
+            let standing = self.0.rate_limits.take(Class::User, account, 1).await?;
+            return Ok(standing.map(Quota::from));
+        }
         let asker = Asker { principal: principal.as_ref(), address: peer.0 };
         let standing = rate_limits::charge(&self.0.rate_limits, asker, what).await?;
         Ok(standing.map(Quota::from))
+    }
+
+    async fn charge_refused(&self, peer: Peer) -> Result<(), Refusal> {
+        Ok(self.take_refused(peer).await?)
     }
 
     fn scope(&self, session: &Session, request_id: &RequestId, request: Request) -> Request {
@@ -167,11 +199,14 @@ impl Authenticate for Auth {
 }
 
 fn refused(error: IdentityError) -> AuthError {
-    let code = error.code();
-    match codes::find(code).map(|entry| entry.kind) {
-        Some(Kind::Unavailable | Kind::InternalError) | None => {
-            AuthError::Unavailable(error.into())
-        }
-        Some(_) => AuthError::Refused { code, message: error.to_string() },
+    if is_outage(&error) {
+        return AuthError::Unavailable(error.into());
     }
+    AuthError::Refused { code: error.code(), message: error.to_string() }
+}
+
+/// Whether nothing was decided about a token.
+fn is_outage(error: &IdentityError) -> bool {
+    let kind = codes::find(error.code()).map(|entry| entry.kind);
+    matches!(kind, Some(Kind::Unavailable | Kind::InternalError) | None)
 }

@@ -19,6 +19,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
+use crate::GRAPHQL;
 use crate::transport::codes::{self, Refusal};
 use crate::transport::{self, RequestId, TraceParent, purpose};
 
@@ -102,9 +103,11 @@ fn pays_off() -> impl Predicate {
         .and(NotForContentType::const_new("application/vnd.openxmlformats"))
 }
 
-/// A page opens a WebSocket with a GET, and CORS does not ask before: it passes if a post would.
+/// A page opens a WebSocket with a GET, and CORS does not ask before: it passes if a post would. So does
+/// what a page of another site has a visitor's browser ask as nobody: no such page reads the answer,
+/// and all who share the visitor's address would pay for it.
 async fn as_a_post(judge: Router, request: Request, next: Next) -> Response {
-    if !transport::is_upgrade(request.headers()) {
+    if !transport::is_upgrade(request.headers()) && !is_foreign_question(&request) {
         return next.run(request).await;
     }
     let mut post = Request::new(Body::empty());
@@ -113,6 +116,14 @@ async fn as_a_post(judge: Router, request: Request, next: Next) -> Response {
     *post.headers_mut() = request.headers().clone();
     let Ok(judged) = judge.oneshot(post).await;
     if judged.status() == StatusCode::OK { next.run(request).await } else { judged }
+}
+
+fn is_foreign_question(request: &Request) -> bool {
+    let headers = request.headers();
+    request.method() == Method::GET
+        && request.uri().path() == GRAPHQL
+        && headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+        && !headers.contains_key(header::AUTHORIZATION)
 }
 
 /// Browsers write an origin in one way only, and it is compared byte by byte.

@@ -21,7 +21,7 @@ pub enum FieldClass {
     SignIn(Option<&'static str>),
     /// It lets a model work.
     Ai,
-    /// It starts an interview.
+    /// It starts an interview, and lets a model work.
     InterviewStart,
     /// Somebody else gets a letter.
     Letter,

@@ -124,7 +124,7 @@ async fn caller(
     charges: &[Charge<'_>],
 ) -> Result<Arc<Caller>, ApiError> {
     let invalid = |_| ApiError::new("INVALID_TOKEN", "the authorization is not a bearer token");
-    let session = Auth(state.clone()).session(bearer_of(headers).map_err(invalid)?).await?;
+    let session = Auth(state.clone()).counted(bearer_of(headers).map_err(invalid)?, peer).await?;
     let principal = session.principal()?;
     let asker = Asker { principal: Some(&principal), address: peer.0 };
     for what in charges {

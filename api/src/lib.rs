@@ -86,6 +86,9 @@ pub struct ApiState {
     pub tasks: TaskTracker,
 }
 
+/// Where GraphQL is asked.
+const GRAPHQL: &str = "/graphql";
+
 /// Every route of the product.
 ///
 /// | route | what |
@@ -101,7 +104,7 @@ pub struct ApiState {
 /// | `/metrics` | measurements for Prometheus |
 pub fn router(state: ApiState) -> Router {
     let (schema, auth) = (Recording(schema::schema(state.clone())), Auth(state.clone()));
-    transport::router("/graphql", schema, auth, state.settings.clone())
+    transport::router(GRAPHQL, schema, auth, state.settings.clone())
         .merge(explorer::router())
         .merge(files::router(state.clone()))
         .merge(health::router(state.clone()))

@@ -68,7 +68,7 @@ pub async fn charge(
     what: Charge<'_>,
 ) -> Result<Option<Standing>, Limited> {
     match what {
-        Charge::Request => {
+        Charge::Request | Charge::Renewal(_) => {
             let (class, subject) = asker.general();
             let standing = limits.take(class, subject, 1).await?;
             if let Some(company) = asker.company() {
@@ -101,6 +101,7 @@ pub async fn charge(
                         limits.take(Class::Ai, asker.subject(), n).await?;
                     }
                     FieldClass::InterviewStart => {
+                        limits.take(Class::Ai, asker.subject(), n).await?;
                         limits.take(Class::InterviewStart, asker.subject(), n).await?;
                     }
                     FieldClass::Letter => {

@@ -14,6 +14,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use moka::sync::Cache;
 use serde_json::json;
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 
 use crate::{FRESH, IdentityError, tokens};
 
@@ -26,12 +27,14 @@ pub(crate) struct KeyRing {
     pool: PgPool,
     bus: Arc<Bus>,
     known: Cache<(), Arc<Keys>>,
+    /// Held by the one who reads for all.
+    reading: Arc<Mutex<()>>,
 }
 
 impl KeyRing {
     pub(crate) fn new(pool: PgPool, bus: Arc<Bus>) -> Self {
         let known = Cache::builder().max_capacity(1).time_to_live(FRESH).build();
-        Self { pool, bus, known }
+        Self { pool, bus, known, reading: Arc::default() }
     }
 
     /// The keys that are not retired, as they were within the last second.
@@ -39,6 +42,10 @@ impl KeyRing {
     /// # Errors
     /// [`IdentityError::Unavailable`] when they cannot be read or there is none.
     pub(crate) async fn keys(&self) -> Result<Arc<Keys>, IdentityError> {
+        if let Some(keys) = self.known.get(&()) {
+            return Ok(keys);
+        }
+        let _reading = self.reading.lock().await;
         if let Some(keys) = self.known.get(&()) {
             return Ok(keys);
         }

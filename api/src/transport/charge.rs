@@ -3,12 +3,15 @@
 use async_graphql::Variables;
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition};
 use axum::http::{HeaderMap, HeaderValue};
+use secrecy::SecretString;
 
 /// What is charged.
 #[derive(Clone, Copy, Debug)]
 pub enum Charge<'d> {
     /// A request, or an operation of a socket, whatever it asks for.
     Request,
+    /// A request with the refresh token of a session, which tells who asks where nothing else does.
+    Renewal(&'d SecretString),
     /// A socket.
     Socket,
     /// A file.

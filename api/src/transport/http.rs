@@ -176,28 +176,31 @@ async fn serve<E: Executor, A: Authenticate>(
     if !is_get {
         is_json(&parts.headers)?;
     }
-    let admission = transport.admit(bearer_of(&parts.headers)?, request_id).await?;
-    *quota = transport.auth.charge(&admission.session, peer, Charge::Request).await?;
-    let mut params = if is_get {
-        Params::from_query_string(parts.uri.query())?
-    } else {
-        Params::from_body(&read(&parts.headers, body, transport).await?)?
+    // Any page can have a browser send a GET, so that none is charged which is good for nothing.
+    let in_uri = match is_get {
+        true => Some(transport.not_a_mutation(Params::from_query_string(parts.uri.query())?)?),
+        false => None,
+    };
+    let admission = transport.admit(bearer_of(&parts.headers)?, peer, request_id).await?;
+    let visitor = Visitor::of(&parts.headers);
+    let what = visitor.refresh_token.as_ref().map_or(Charge::Request, Charge::Renewal);
+    *quota = transport.auth.charge(&admission.session, peer, what).await?;
+    let mut params = match in_uri {
+        Some(params) => params,
+        None => Params::from_body(&read(&parts.headers, body, transport).await?)?,
     };
     params.purpose = params.purpose.or(purpose::of_headers(&parts.headers)?);
     params.trace_parent = TraceParent::from_headers(&parts.headers).or(params.trace_parent);
 
     let preparing = transport.prepare(params, &admission, peer, request_id);
     let prepared = match (preparing.await, accepted.once) {
-        (Ok(prepared), _) => prepared.with(Visitor::of(&parts.headers)),
+        (Ok(prepared), _) => prepared.with(visitor),
         // Whoever accepts streams only is told on one, as browsers show nothing of a status.
         (Err(refusal), None) if refusal.code.level == Level::Document => {
             return Ok(sse::refused(&refusal, request_id));
         }
         (Err(refusal), _) => return Err(refusal),
     };
-    if is_get && prepared.kind == OperationType::Mutation {
-        return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED, "mutations are sent with POST"));
-    }
     match (prepared.kind, accepted.once) {
         (OperationType::Subscription, _) if !accepted.stream => Err(Refusal::new(
             &codes::SUBSCRIPTION_NEEDS_STREAM,

@@ -79,6 +79,16 @@ pub trait Authenticate: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Quota>, Refusal>> + Send {
         std::future::ready(Ok(None))
     }
+
+    /// Takes what a token costs that admitted nobody, from what strangers of the same network address
+    /// may ask. By default nothing is limited.
+    ///
+    /// # Errors
+    ///
+    /// See [`Authenticate::charge`].
+    fn charge_refused(&self, _peer: Peer) -> impl Future<Output = Result<(), Refusal>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// A session, and what the transports must know about it.
@@ -318,13 +328,34 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
     async fn admit(
         &self,
         bearer: Option<&str>,
+        peer: Peer,
         request_id: &RequestId,
     ) -> Result<Admission<A::Session>, Refusal> {
         let deciding = self.auth.authenticate(bearer);
         match tokio::time::timeout(self.settings.execution_timeout, deciding).await {
-            Ok(decided) => decided.map_err(|error| error.refusal(request_id)),
+            Ok(Ok(admission)) => Ok(admission),
+            Ok(Err(error)) => {
+                if matches!(error, AuthError::Refused { .. }) {
+                    self.auth.charge_refused(peer).await?;
+                }
+                Err(error.refusal(request_id))
+            }
             Err(elapsed) => Err(AuthError::Unavailable(elapsed.into()).refusal(request_id)),
         }
+    }
+
+    /// The same, unless a mutation is asked for. What cannot be read is left to [`Self::prepare`].
+    fn not_a_mutation(&self, params: Params) -> Result<Params, Refusal> {
+        let known = self.documents.find(params.query.clone(), params.document_hash.clone());
+        let document = known.and_then(|found| self.settings.limits.parse(&found.text));
+        let is_mutation = document.is_ok_and(|document| {
+            let operation = choose(&document, params.operation_name.as_deref());
+            operation.is_ok_and(|operation| operation.node.ty == OperationType::Mutation)
+        });
+        if is_mutation {
+            return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED, "mutations are sent with POST"));
+        }
+        Ok(params)
     }
 
     /// Parses, prices and charges the document and puts the session into the request.

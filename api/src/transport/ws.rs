@@ -332,7 +332,11 @@ impl<E: Executor, A: Authenticate> Reader<E, A> {
                 self.admission = Some(admission);
                 self.send_json(json!({ "type": "connection_ack" })).await
             }
-            Ok(Err(AuthError::Refused { .. })) => Err(Close::new(4403, "Forbidden")),
+            Ok(Err(AuthError::Refused { .. })) => {
+                let charged = self.transport.auth.charge_refused(self.peer).await;
+                charged.map_err(|refusal| Close::limited(&refusal))?;
+                Err(Close::new(4403, "Forbidden"))
+            }
             Ok(Err(unavailable @ AuthError::Unavailable(_))) => {
                 let refusal = unavailable.refusal(&self.request_id);
                 Err(Close::new(1013, refusal.message))

@@ -23,6 +23,7 @@ impl Routes {
         let routes = Router::new()
             .route("/read", get(|| async { "text" }))
             .route("/write", post(|| async { "done" }))
+            .route("/graphql", get(|| async { "answer" }))
             .route("/own", get(move || async move { (own, "text") }));
         let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
         let routes = guarded(routes, &origins).expect("origins");
@@ -164,6 +165,31 @@ async fn a_socket_is_opened_for_pages_whose_posts_would_be_taken() {
             |request: RequestBuilder, &(name, value): &(&str, &str)| request.header(name, value);
         let answer = headers.iter().fold(request, with).send().await.expect("an answer");
         assert_eq!(answer.status(), status, "{headers:?}");
+        if status == 403 {
+            let answer: serde_json::Value = answer.json().await.expect("JSON");
+            assert_eq!(crate::code(&answer), "ORIGIN_FORBIDDEN");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_page_of_another_site_has_a_browser_ask_as_nobody() {
+    let routes = Routes::open_to(&[OURS]).await;
+    let cross = ("sec-fetch-site", "cross-site");
+    for (path, headers, status) in [
+        ("/graphql", vec![cross], 403),
+        ("/graphql", vec![cross, ("origin", FOREIGN)], 403),
+        ("/graphql", vec![cross, ("origin", OURS)], 200),
+        ("/graphql", vec![cross, ("authorization", "Bearer token")], 200),
+        ("/graphql", vec![("sec-fetch-site", "same-origin")], 200),
+        ("/graphql", vec![], 200),
+        ("/read", vec![cross], 200),
+    ] {
+        let request = routes.request(Method::GET, path);
+        let with =
+            |request: RequestBuilder, &(name, value): &(&str, &str)| request.header(name, value);
+        let answer = headers.iter().fold(request, with).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{path} {headers:?}");
         if status == 403 {
             let answer: serde_json::Value = answer.json().await.expect("JSON");
             assert_eq!(crate::code(&answer), "ORIGIN_FORBIDDEN");

@@ -12,6 +12,8 @@ use super::bucket::Bucket;
 pub(super) struct Local {
     /// Tokens taken and not spent.
     leased: u32,
+    /// How many that were.
+    lease: u32,
     /// When the shared bucket has refilled what was taken: kept longer, they would come on top of it.
     leased_until: Instant,
     /// When the shared bucket was full as it was last seen. Others only put that off.
@@ -32,7 +34,7 @@ pub(super) enum Decision {
 impl Local {
     /// Nothing is known.
     pub fn new(now: Instant) -> Self {
-        Self { leased: 0, leased_until: now, full_at: now }
+        Self { leased: 0, lease: 0, leased_until: now, full_at: now }
     }
 
     /// Spends `n` tokens, if it can be decided here.
@@ -49,12 +51,20 @@ impl Local {
         }
     }
 
+    /// How many tokens to ask for at once: one, and twice as many as the last time where those were spent
+    /// before time brought them again. So one who asks little holds nothing back from the others.
+    pub fn wish(&self, most: u32, now: Instant) -> u32 {
+        let wish = if self.leased_until <= now { 1 } else { self.lease.saturating_mul(2) };
+        wish.min(most).max(1)
+    }
+
     /// Takes in what the shared bucket answered to a wish for `n` tokens, and spends them if they came.
     pub fn learn(&mut self, bucket: Bucket, n: u32, seen: Seen, now: Instant) -> Decision {
         self.full_at = now + seen.full_in;
         match seen.granted.checked_sub(n) {
             Some(rest) => {
-                (self.leased, self.leased_until) = (rest, now + bucket.time_of(seen.granted));
+                (self.leased, self.lease) = (rest, seen.granted);
+                self.leased_until = now + bucket.time_of(seen.granted);
                 Decision::Passed
             }
             // The last missing part may have come while the answer was on its way.
@@ -111,10 +121,10 @@ mod tests {
             Seen { granted, full_in }
         }
 
-        fn pass(&mut self, local: &mut Local, lease: u32, now: Instant) -> bool {
+        fn pass(&mut self, local: &mut Local, most: u32, now: Instant) -> bool {
             let decided = match local.spend(self.bucket, 1, now) {
                 Decision::Ask => {
-                    let seen = self.ask(1, lease, now);
+                    let seen = self.ask(1, local.wish(most, now), now);
                     local.learn(self.bucket, 1, seen, now)
                 }
                 decided => decided,
@@ -129,12 +139,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_alone_gives_the_whole_bucket_for_a_tenth_of_the_questions() {
+    async fn a_process_alone_that_hurries_gives_the_whole_bucket_for_few_questions() {
         let now = Instant::now();
         let (mut shared, mut local) = (shared(100, now), Local::new(now));
         let n = (0..150).filter(|_| shared.pass(&mut local, 10, now)).count();
         assert_eq!(n, 100);
-        assert_eq!(shared.n_asked, 10, "what was refused is not asked for again");
+        assert_eq!(shared.n_asked, 13, "1, 2, 4, 8, 10 and so on, and not for what was refused");
         assert_eq!(local.remaining(shared.bucket, now), 0);
         let later = now + MINUTE / 100;
         assert!(shared.pass(&mut local, 10, later), "one has come");
@@ -162,10 +172,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn four_processes_that_ask_in_turn_for_six_tenths_of_the_rate_are_never_refused() {
+        let start = Instant::now();
+        let mut shared = shared(100, start);
+        let mut locals = [Local::new(start); 4];
+        for n in 0..3000_u32 {
+            let now = start + MINUTE / 60 * n;
+            assert!(shared.pass(&mut locals[n as usize % 4], 10, now), "request {n}");
+        }
+    }
+
+    #[tokio::test]
     async fn tokens_that_lay_about_until_the_bucket_was_full_again_are_worth_nothing() {
         let now = Instant::now();
         let (mut shared, mut local) = (shared(100, now), Local::new(now));
-        assert!(shared.pass(&mut local, 10, now));
+        assert!(shared.pass(&mut local, 10, now) && shared.pass(&mut local, 10, now));
+        assert_eq!(local.leased(now), 1);
         let later = now + MINUTE;
         assert_eq!(local.spend(shared.bucket, 1, later), Decision::Ask);
     }

@@ -1,8 +1,8 @@
 //! How much may be asked in how long, counted over all processes together (SEC-17 to SEC-24).
 //!
 //! Each class has a token bucket for each of its subjects, shared in the database; a process takes
-//! tokens of the frequent classes by the tenth of a bucket and spends them by itself, so that not every
-//! request costs a statement. Together the processes never let more through than the bucket holds and
+//! tokens of the frequent classes in advance, the more the faster it spends them, up to a tenth of a
+//! bucket, so that of a rush not every request costs a statement. Together the processes never let more through than the bucket holds and
 //! time brings; what one has taken and not spent is missed by the others until time has brought it
 //! again.
 
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use commands::Bus;
-use domain::ids::CompanyId;
+use domain::ids::{AccountId, CompanyId};
 use moka::sync::Cache;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -41,6 +41,8 @@ const IDLE: Duration = Duration::from_secs(600);
 pub enum Subject<'s> {
     /// A person with a login, a candidate, or a program with a key: wherever they come from.
     Principal(&'s Principal),
+    /// A person with a login, as [`Subject::Principal`] has them.
+    Account(AccountId),
     /// A tenant.
     Company(CompanyId),
     /// Where a request comes from, an IPv6 one by its network of 64 bits, which one subscriber has;
@@ -55,9 +57,10 @@ impl Subject<'_> {
     fn text(&self) -> String {
         match self {
             Self::Principal(principal) => match principal.account_id {
-                Some(account) => format!("account:{}", account.0),
+                Some(account) => Self::Account(account).text(),
                 None => principal.caller.actor.to_string(),
             },
+            Self::Account(account) => format!("account:{}", account.0),
             Self::Company(company) => format!("company:{}", company.0),
             Self::Address(None) => "address:".to_owned(),
             Self::Address(Some(address)) => format!("address:{}", network(*address)),
@@ -150,7 +153,10 @@ impl RateLimits {
         // One asks for all who wait for the same bucket.
         let mut local = local.lock().await;
         let decision = match local.spend(bucket, n, Instant::now()) {
-            Decision::Ask => match self.ask(class, &key, bucket, n).await {
+            Decision::Ask => match self
+                .ask(&key, bucket, n, local.wish(class.lease(bucket.capacity), Instant::now()))
+                .await
+            {
                 Some(seen) => local.learn(bucket, n, seen, Instant::now()),
                 None if class.passes_uncounted() => return Ok(None),
                 None => return Err(Limited::Unavailable),
@@ -203,12 +209,12 @@ impl RateLimits {
     }
 
     /// What the shared bucket answers; `None` if it does not.
-    async fn ask(&self, class: Class, key: &Key, bucket: Bucket, n: u32) -> Option<local::Seen> {
+    async fn ask(&self, key: &Key, bucket: Bucket, n: u32, wish: u32) -> Option<local::Seen> {
         let silent_until = *lock(&self.0.silent_until);
         if silent_until.is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        let most = class.lease(bucket.capacity).max(n);
+        let most = wish.max(n);
         let error = match timeout(PATIENCE, store::take(&self.0.pool, key, bucket, n, most)).await {
             Ok(Ok(seen)) => return Some(seen),
             Ok(Err(error)) => error.to_string(),

@@ -67,9 +67,9 @@ impl Class {
         }
     }
 
-    /// How many tokens a process takes at once from a bucket of this size. Requests are many, so that
-    /// a tenth at a time costs a statement for every tenth request only. What is rare or guards a secret
-    /// is counted one by one.
+    /// How many tokens a process takes at once at most from a bucket of this size. Requests are many, so
+    /// that of a rush every tenth only costs a statement. What is rare or guards a secret is counted one
+    /// by one.
     pub(super) fn lease(self, capacity: u32) -> u32 {
         match self {
             Self::User | Self::Company | Self::Anonymous => (capacity / 10).max(1),
@@ -77,9 +77,9 @@ impl Class {
         }
     }
 
-    /// Whether it is let through while nobody can count. A plain request asks the same database next
-    /// and fails there by itself; a secret must not be guessed at, nor a model kept busy, because
-    /// counting fails.
+    /// Whether it is let through while nobody can count: that counting fails or is slow must not keep
+    /// everybody out, and what the requests then ask is bounded by connections of their own. A secret
+    /// must not be guessed at, nor a model kept busy, because counting fails.
     pub(super) fn passes_uncounted(self) -> bool {
         matches!(self, Self::User | Self::Company | Self::Anonymous | Self::Socket)
     }

@@ -32,7 +32,7 @@ async fn n_rows(w: &World) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_hundred_at_once_on_two_replicas_exactly_the_limit_passes() {
     let w = World::new().await;
-    // Requests are taken from the shared bucket by the tenth, attempts to sign in one by one.
+    // Requests are taken from the shared bucket in advance, attempts to sign in one by one.
     for class in [Class::User, Class::SignInAccount] {
         let replicas = [(); 2].map(|()| replica(&w, Rate::new(100, 10 * HOUR)));
         let takes = (0..200).map(|n| {

@@ -177,10 +177,18 @@ async fn two_servers_share_what_one_person_may_ask() {
 
 /// Opens a socket and says hello; answers the close code, or `None` once it is taken.
 async fn hello(who: &Client) -> Option<u16> {
+    hello_from(who, None).await
+}
+
+/// The same as a proxy of this address, if there is one.
+async fn hello_from(who: &Client, forwarded: Option<&'static str>) -> Option<u16> {
     let address = who.base().replacen("http", "ws", 1);
     let mut request = format!("{address}/graphql").into_client_request().expect("an address");
     let protocol = HeaderValue::from_static("graphql-transport-ws");
     request.headers_mut().insert("sec-websocket-protocol", protocol);
+    if let Some(address) = forwarded {
+        request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static(address));
+    }
     let (mut socket, _) = connect_async(request).await.expect("a socket");
     let payload = json!({ "authorization": format!("Bearer {}", who.token()) });
     let init = json!({ "type": "connection_init", "payload": payload });
@@ -239,4 +247,80 @@ async fn strangers_count_by_the_address_that_a_known_proxy_tells() {
     command.envs(wrong);
     let (code, said) = crate::process::run(command).await;
     assert!(!code.success() && said.contains("http.trusted_proxies"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_refused_count_as_requests_of_strangers_from_one_address() {
+    let settings =
+        [("COLLOQUY_LIMITS__ANONYMOUS", "30/h"), ("COLLOQUY_HTTP__TRUSTED_PROXIES", "127.0.0.1")];
+    let (_world, _all, _, company) = limited(&settings).await;
+    let tried = company.hr.with_token("no.good.token");
+    let file = async |who: &Client, address: &str| {
+        let request = reqwest::Client::new().get(format!("{}/files/resumes/1", who.base()));
+        let request = request.bearer_auth(who.token()).header("x-forwarded-for", address);
+        request.send().await.expect("an answer")
+    };
+    let body = json!({ "query": VIEWER });
+    let graphql = async |who: &Client, address: &str| {
+        send(who.base(), Some(who.token()), Some(address), &body).await
+    };
+    let (there, elsewhere) = ("203.0.113.1", "203.0.113.2");
+    assert_eq!(hello_from(&tried, Some(there)).await, Some(4403));
+    for _ in 0..14 {
+        assert_eq!(graphql(&tried, there).await.status(), 401);
+        assert_eq!(file(&tried, there).await.status(), 401);
+    }
+    assert_eq!(graphql(&tried, there).await.status(), 401, "the thirtieth");
+    refused(graphql(&tried, there).await).await;
+    assert_eq!(file(&tried, there).await.status(), 429);
+    assert_eq!(hello_from(&tried, Some(there)).await, Some(4429));
+
+    assert_eq!(graphql(&tried, elsewhere).await.status(), 401);
+    assert_eq!(graphql(&company.hr, there).await.status(), 200, "a good one is not counted there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_renewed_where_strangers_of_the_same_address_may_ask_nothing_more() {
+    let world = World::without_kafka().await;
+    let few = ("COLLOQUY_LIMITS__ANONYMOUS", "3/h");
+    let mut all = world.start_with("all", &[LIMITED, few]);
+    let client = all.client().await;
+    let post = async |cookie: &str, document: &str| {
+        let request = reqwest::Client::new().post(format!("{}/graphql", client.base()));
+        let request = request.header("cookie", cookie).json(&json!({ "query": document }));
+        request.send().await.expect("an answer")
+    };
+    let cookie_of = |answer: &Response| {
+        let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+        cookie.split(';').next().expect("a pair").to_owned()
+    };
+    let (email, password) = world.operator();
+    let sign_in = format!(
+        "mutation {{ signIn(input: {{ email: \"{email}\", password: \"{password}\" }}) \
+         {{ accessToken errors {{ code }} }} }}"
+    );
+    let mut cookie = cookie_of(&post("", &sign_in).await);
+
+    // What any page can have a browser send costs nothing.
+    let get = async |site: &str, document: &str| {
+        let request =
+            reqwest::Client::new().get(format!("{}/graphql?query={document}", client.base()));
+        let request = request.header("sec-fetch-site", site);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    for _ in 0..5 {
+        assert_eq!(get("cross-site", "{ __typename }").await, 403);
+        assert_eq!(get("none", "mutation { signOut(input: {}) { ended } }").await, 405);
+    }
+    assert_eq!(get("none", "{ __typename }").await, 200);
+    assert_eq!(get("none", "{ __typename }").await, 200);
+    assert_eq!(get("none", "{ __typename }").await, 429);
+
+    let refresh = "mutation { refreshSession(input: {}) { accessToken } }";
+    for _ in 0..4 {
+        let answer = post(&cookie, refresh).await;
+        assert_eq!(answer.status(), 200);
+        cookie = cookie_of(&answer);
+    }
+    refused(post("__Host-colloquy_refresh=unknown", refresh).await).await;
 }
