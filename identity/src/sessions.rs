@@ -93,7 +93,7 @@ impl Identity {
         let is_bound = method == SignInMethod::SignOn;
         let caller = self.holder(account, entrance.place, is_bound).await?;
         let (now, session_id) = (self.bus.now(), new_id(self.bus.clock()));
-        self.tell_company(&caller, session_id, session_id).await?;
+        self.tell_company(&caller, session_id).await?;
         let device = entrance.device.as_ref().map(|device| {
             device.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>()
         });
@@ -143,9 +143,14 @@ impl Identity {
     ) -> Result<Session, IdentityError> {
         let (now, hash) = (self.bus.now(), token_hash(token));
         // Who the holder is now is asked for before anything is locked.
-        let seen = {
+        let (seen, is_accepted) = {
             let mut connection = self.pool.acquire().await?;
-            presented(&mut connection, &hash).await?.ok_or(IdentityError::InvalidToken)?
+            let seen = presented(&mut connection, &hash).await?;
+            let seen = seen.ok_or(IdentityError::InvalidToken)?;
+            let is_accepted = !seen.has_ended
+                && now < seen.expires_at
+                && (!seen.is_used || self.is_repeat(&mut connection, &seen, &hash).await?);
+            (seen, is_accepted)
         };
         if seen.is_bound && company.is_some_and(|company| Some(company) != seen.company) {
             return Err(IdentityError::NoMember);
@@ -155,14 +160,11 @@ impl Identity {
             None => Place::Platform,
         };
         let holder = self.holder(seen.account, place, seen.is_bound).await;
-        let is_open = !seen.has_ended && !seen.is_used && now < seen.expires_at;
+        // What is refused now is refused below, too: none is let in there who was not told of here.
         if let Ok(caller) = &holder
-            && is_open
-            && Some(caller.company) != seen.company
+            && is_accepted
         {
-            let secret = self.bus.derived_secret("company-entered", &hash);
-            let entry = Uuid::from_slice(&secret[..16]).map_err(|_| IdentityError::Unavailable)?;
-            self.tell_company(caller, seen.session_id, entry).await?;
+            self.tell_company(caller, seen.session_id).await?;
         }
         let mut tx = self.pool.begin().await?;
         let presented = presented(&mut tx, &hash).await?.ok_or(IdentityError::InvalidToken)?;
@@ -170,16 +172,12 @@ impl Identity {
         if presented.has_ended {
             return Err(IdentityError::Revoked);
         }
-        if presented.is_used {
-            let is_repeat = presented.is_just_used
-                && is_unused(&mut tx, &token_hash(self.successor(&hash).expose_secret())).await?;
-            if !is_repeat {
-                let reason = RevocationReason::TokenReused;
-                self.end(&mut tx, account, &[session_id], reason).await?;
-                tx.commit().await?;
-                tracing::warn!(session.id = %session_id, "a refresh token came a second time");
-                return Err(IdentityError::Revoked);
-            }
+        if presented.is_used && !self.is_repeat(&mut tx, &presented, &hash).await? {
+            let reason = RevocationReason::TokenReused;
+            self.end(&mut tx, account, &[session_id], reason).await?;
+            tx.commit().await?;
+            tracing::warn!(session.id = %session_id, "a refresh token came a second time");
+            return Err(IdentityError::Revoked);
         }
         if now >= presented.expires_at {
             return Err(IdentityError::ExpiredToken);
@@ -342,21 +340,30 @@ impl Identity {
         Ok(count)
     }
 
-    /// Tells a company, before anything of it can be seen, that somebody who runs the platform comes
-    /// in.
-    async fn tell_company(
-        &self,
-        caller: &Caller,
-        session_id: Uuid,
-        entry: Uuid,
-    ) -> Result<(), IdentityError> {
+    /// Tells a company, before anything of it can be seen, that somebody who runs the platform is in
+    /// it: once of a session, however often and by whatever way it comes in.
+    async fn tell_company(&self, caller: &Caller, session_id: Uuid) -> Result<(), IdentityError> {
         if !matches!(caller.actor, Actor::Operator(_)) || caller.company == CompanyId::NONE {
             return Ok(());
         }
+        let visit = [session_id.as_bytes().as_slice(), caller.company.0.as_bytes()].concat();
+        let secret = self.bus.derived_secret("company-entered", &visit);
+        let entry = Uuid::from_slice(&secret[..16]).map_err(|_| IdentityError::Unavailable)?;
         let enter = company::Command::Enter { session_id };
         let order = Order::of_client(entry, b"enter".to_vec());
         self.bus.execute::<Company>(caller, caller.company.0, enter, order).await?;
         Ok(())
+    }
+
+    /// Whether a used token comes again because its answer was lost.
+    async fn is_repeat(
+        &self,
+        tx: &mut PgConnection,
+        presented: &Presented,
+        hash: &[u8],
+    ) -> Result<bool, IdentityError> {
+        Ok(presented.is_just_used
+            && is_unused(tx, &token_hash(self.successor(hash).expose_secret())).await?)
     }
 
     /// Who an account is in that place at present. For whom a company's provider vouches alone is
