@@ -510,7 +510,7 @@ pub struct SignInInput {
     #[graphql(secret)]
     password: String,
     /// Global id of the company to enter, `comp_…`; without it the one joined last. Who runs the
-    /// platform may enter any, with a login that asks for a second proof (else
+    /// platform may enter any, by a session that was opened by two proofs (else
     /// `SECOND_FACTOR_MISSING`); the company's history tells of it.
     company_id: Option<ID>,
 }

@@ -63,6 +63,22 @@ pub struct OpenSession {
     pub expires_at: DateTime<Utc>,
 }
 
+/// By what a session was opened, which stays as it was however it is prolonged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Opened {
+    /// A company's provider vouches for the holder, and for nobody elsewhere.
+    is_bound: bool,
+    /// The holder gave two proofs. That a second one was set up since says nothing of who came in.
+    is_by_two_proofs: bool,
+}
+
+impl Opened {
+    fn by(method: SignInMethod) -> Self {
+        let two = [SignInMethod::PasswordAndCode, SignInMethod::PasswordAndRecoveryCode];
+        Self { is_bound: method == SignInMethod::SignOn, is_by_two_proofs: two.contains(&method) }
+    }
+}
+
 /// A refresh token as its row has it.
 struct Presented {
     session_id: Uuid,
@@ -72,7 +88,7 @@ struct Presented {
     is_just_used: bool,
     expires_at: DateTime<Utc>,
     has_ended: bool,
-    is_bound: bool,
+    opened: Opened,
 }
 
 impl Identity {
@@ -89,9 +105,8 @@ impl Identity {
         method: SignInMethod,
         entrance: &Entrance,
     ) -> Result<Session, IdentityError> {
-        // A company's provider vouches for nobody elsewhere.
-        let is_bound = method == SignInMethod::SignOn;
-        let caller = self.holder(account, entrance.place, is_bound).await?;
+        let opened = Opened::by(method);
+        let caller = self.holder(account, entrance.place, opened).await?;
         let (now, session_id) = (self.bus.now(), new_id(self.bus.clock()));
         self.tell_company(&caller, session_id).await?;
         let device = entrance.device.as_ref().map(|device| {
@@ -109,8 +124,8 @@ impl Identity {
         sqlx::query(
             "insert into identity.session
                (session_id, account_id, company_id, device, created_at, last_used_at, expires_at,
-                is_bound)
-             values ($1, $2, $3, $4, $5, $5, $6, $7)",
+                is_bound, is_by_two_proofs)
+             values ($1, $2, $3, $4, $5, $5, $6, $7, $8)",
         )
         .bind(session_id)
         .bind(account.0)
@@ -118,7 +133,8 @@ impl Identity {
         .bind(device)
         .bind(now)
         .bind(now + REFRESH_LIFE)
-        .bind(is_bound)
+        .bind(opened.is_bound)
+        .bind(opened.is_by_two_proofs)
         .execute(&mut *tx)
         .await?;
         let refresh = self.refresh_token(&mut tx, session_id, session_id.as_bytes()).await?;
@@ -127,7 +143,7 @@ impl Identity {
         tx.commit().await?;
         Ok(Session {
             refresh_token: Some(refresh),
-            ..self.person_session(account, session_id, caller, is_bound).await?
+            ..self.person_session(account, session_id, caller, opened.is_bound).await?
         })
     }
 
@@ -152,14 +168,14 @@ impl Identity {
                 && (!seen.is_used || self.is_repeat(&mut connection, &seen, &hash).await?);
             (seen, is_accepted)
         };
-        if seen.is_bound && company.is_some_and(|company| Some(company) != seen.company) {
+        if seen.opened.is_bound && company.is_some_and(|company| Some(company) != seen.company) {
             return Err(IdentityError::NoMember);
         }
         let place = match company.or(seen.company) {
             Some(company) => Place::Company(company),
             None => Place::Platform,
         };
-        let holder = self.holder(seen.account, place, seen.is_bound).await;
+        let holder = self.holder(seen.account, place, seen.opened).await;
         // What is refused now is refused below, too: none is let in there who was not told of here.
         if let Ok(caller) = &holder
             && is_accepted
@@ -168,7 +184,7 @@ impl Identity {
         }
         let mut tx = self.pool.begin().await?;
         let presented = presented(&mut tx, &hash).await?.ok_or(IdentityError::InvalidToken)?;
-        let Presented { session_id, account, is_bound, .. } = presented;
+        let Presented { session_id, account, opened, .. } = presented;
         if presented.has_ended {
             return Err(IdentityError::Revoked);
         }
@@ -211,7 +227,7 @@ impl Identity {
         tx.commit().await?;
         Ok(Session {
             refresh_token: Some(refresh),
-            ..self.person_session(account, session_id, caller, is_bound).await?
+            ..self.person_session(account, session_id, caller, opened.is_bound).await?
         })
     }
 
@@ -371,12 +387,12 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::BadCredentials`] when it is nobody there; [`IdentityError::SecondFactorMissing`]
-    /// for somebody who runs the platform and wants into a company by one proof.
+    /// for somebody who runs the platform and wants into a company by a session of one proof.
     async fn holder(
         &self,
         account: AccountId,
         place: Place,
-        is_bound: bool,
+        opened: Opened,
     ) -> Result<Caller, IdentityError> {
         let memberships = sqlx::query(
             "select company_id, member_id from identity.membership
@@ -397,11 +413,14 @@ impl Identity {
                 return Ok(Caller { company, actor: Actor::Member(member_id), roles });
             }
         }
-        let operator = self.operator(account).await?.filter(|_| !is_bound);
+        let operator = self.operator(account).await?.filter(|_| !opened.is_bound);
         let operator = operator.ok_or(IdentityError::BadCredentials)?;
         match place {
             Place::Any | Place::Platform => Ok(operator),
-            Place::Company(company) if self.has_second_factor(account).await? => {
+            // Both: where the second proof was taken away, a session by it is worth no more.
+            Place::Company(company)
+                if opened.is_by_two_proofs && self.has_second_factor(account).await? =>
+            {
                 Ok(Caller { company, ..operator })
             }
             Place::Company(_) => Err(IdentityError::SecondFactorMissing),
@@ -439,7 +458,8 @@ impl Identity {
 /// The token of this hash and its session, both locked until the transaction ends.
 async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presented>, IdentityError> {
     let row = sqlx::query(
-        "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound, t.expires_at,
+        "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound,
+                s.is_by_two_proofs, t.expires_at,
                 t.used_at is not null as is_used,
                 coalesce(clock_timestamp() - t.used_at < $2::text::interval, false) as is_just_used
            from identity.refresh_token t join identity.session s using (session_id)
@@ -458,7 +478,10 @@ async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presente
             is_just_used: row.try_get("is_just_used")?,
             expires_at: row.try_get("expires_at")?,
             has_ended: row.try_get::<Option<DateTime<Utc>>, _>("ended_at")?.is_some(),
-            is_bound: row.try_get("is_bound")?,
+            opened: Opened {
+                is_bound: row.try_get("is_bound")?,
+                is_by_two_proofs: row.try_get("is_by_two_proofs")?,
+            },
         })
     };
     Ok(row.map(read).transpose()?)
