@@ -69,6 +69,8 @@ const MATRIX: &[(&[&str], &[&str])] = &[
 
 /// Where the product departs from it, on purpose.
 const DEPARTURES: &[&str] = &[
+    // A provider, and whom it names, would outlast the visit in which it was named.
+    "configureSignOn is refused to SYSTEM_ADMIN within",
     // A key would outlast the visit in which it was made.
     "createApiKey is refused to SYSTEM_ADMIN within",
     // A verdict has a signer, who is a member.
