@@ -66,6 +66,15 @@ async fn who_runs_the_platform_enters_a_company_by_two_proofs_and_its_history_te
             .expect("one event");
     assert!(by.starts_with("operator:"), "{by}");
 
+    // The company sees who came in.
+    let history = "{ companyHistory { totalCount nodes { eventType actor { kind } } } }";
+    let told = people.admin.query(history, json!({})).await;
+    let made = json!({ "eventType": "company.registered", "actor": { "kind": "OPERATOR" } });
+    let came = json!({ "eventType": "company.operator_entered", "actor": { "kind": "OPERATOR" } });
+    assert_eq!(told["companyHistory"], json!({ "totalCount": 2, "nodes": [made, came] }));
+    let refused = people.hr.ask(history, json!({})).await.expect_err("no auditor");
+    assert_eq!(refused.code, "AUTH_003");
+
     // What would outlast the visit is not theirs: a login is made by the letter alone.
     let input = json!({
         "email": "eve@lights.example", "fullName": "Eve", "role": "COMPANY_ADMIN",

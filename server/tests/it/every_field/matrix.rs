@@ -63,7 +63,7 @@ const MATRIX: &[(&[&str], &[&str])] = &[
     (&["verdicts", "verdict"], &MEMBERS),
     (&["signVerdict"], &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE"]),
     // Audit and analytics.
-    (&["interviewHistory"], &["COMPANY_ADMIN", "AUDITOR"]),
+    (&["interviewHistory", "companyHistory"], &["COMPANY_ADMIN", "AUDITOR"]),
     (&["hrDashboard"], &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "VIEWER"]),
 ];
 
