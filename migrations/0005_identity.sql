@@ -35,6 +35,7 @@ create table identity.session (
   last_used_at timestamptz not null,
   expires_at   timestamptz not null,              -- of the newest refresh token
   is_bound     bool        not null,              -- a company's provider vouches for the holder, in that company only
+  is_by_two_proofs bool not null,                 -- the holder came in by two proofs, which no later enrolment makes up for
   ended_at     timestamptz
 );
 create index on identity.session (account_id);

@@ -510,7 +510,7 @@ pub struct SignInInput {
     #[graphql(secret)]
     password: String,
     /// Global id of the company to enter, `comp_…`; without it the one joined last. Who runs the
-    /// platform may enter any, with a login that asks for a second proof (else
+    /// platform may enter any, by a session that was opened by two proofs (else
     /// `SECOND_FACTOR_MISSING`); the company's history tells of it.
     company_id: Option<ID>,
 }
@@ -683,7 +683,8 @@ impl CompanyMutation {
         }
     }
 
-    /// Invites a person. The invitation is shown once and is good for seven days.
+    /// Invites a person. The invitation is shown once and is good for seven days. Who runs the platform
+    /// is not shown it: the letter alone brings it.
     async fn invite_member(
         &self,
         ctx: &Context<'_>,
@@ -692,7 +693,7 @@ impl CompanyMutation {
         match invite_member(ctx, &input).await {
             Ok((done, token)) => {
                 let mut payload: InvitationPayload = answer(ctx, Ok(done))?;
-                payload.invitation_token = Some(token);
+                payload.invitation_token = token;
                 Ok(payload)
             }
             Err(error) => answer(ctx, Err(error)),
@@ -700,8 +701,8 @@ impl CompanyMutation {
     }
 
     /// Invites a person once more, whose invitation has ended or whose letter was lost: sends another
-    /// letter and shows another invitation, good for seven days; those before are worth nothing any
-    /// more. Who has joined is refused with `MEMBER_ALREADY_JOINED`.
+    /// letter and shows another invitation, good for seven days, but not to who runs the platform; those
+    /// before are worth nothing any more. Who has joined is refused with `MEMBER_ALREADY_JOINED`.
     async fn renew_invitation(
         &self,
         ctx: &Context<'_>,
@@ -710,7 +711,7 @@ impl CompanyMutation {
         match renew_invitation(ctx, &input).await {
             Ok((done, token)) => {
                 let mut payload: InvitationPayload = answer(ctx, Ok(done))?;
-                payload.invitation_token = Some(token);
+                payload.invitation_token = token;
                 Ok(payload)
             }
             Err(error) => answer(ctx, Err(error)),
@@ -763,7 +764,7 @@ async fn change(
 async fn invite_member(
     ctx: &Context<'_>,
     input: &InviteMemberInput,
-) -> Result<(Done<Member>, String), ApiError> {
+) -> Result<(Done<Member>, Option<String>), ApiError> {
     let invitee = Invitee {
         email: input.email.clone(),
         full_name: input.full_name.clone(),
@@ -778,7 +779,7 @@ async fn invite_member(
 async fn renew_invitation(
     ctx: &Context<'_>,
     input: &RenewInvitationInput,
-) -> Result<(Done<Member>, String), ApiError> {
+) -> Result<(Done<Member>, Option<String>), ApiError> {
     let member: MemberId = id("memberId", &input.member_id)?;
     let order = order(ctx, input)?;
     let invited = ctx.state()?.identity.renew_invitation(&*ctx.caller()?, order, member).await?;
@@ -788,9 +789,11 @@ async fn renew_invitation(
 async fn shown_invitation(
     ctx: &Context<'_>,
     invited: Invited,
-) -> Result<(Done<Member>, String), ApiError> {
+) -> Result<(Done<Member>, Option<String>), ApiError> {
     let row = entity::<members::Members>(ctx, &invited.receipt).await?;
-    Ok(((row.map(Member), invited.receipt), invited.token.expose_secret().to_owned()))
+    let caller = ctx.caller()?;
+    let token = invited.token_for(&caller).map(|token| token.expose_secret().to_owned());
+    Ok(((row.map(Member), invited.receipt), token))
 }
 
 async fn register_company(

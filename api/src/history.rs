@@ -1,15 +1,17 @@
-//! The exact history of an interview for auditors: what happened, who did it, when, and the hash that
-//! binds it.
+//! The exact history of an interview, and of the company itself, for auditors: what happened, who did
+//! it, when, and the hash that binds it.
 
 use async_graphql::{Context, ID, Json, Object};
 use chrono::{DateTime, Utc};
+use domain::Aggregate;
 use domain::access::{Fields, What};
+use domain::company::Company;
 use domain::ids::{CandidateId, InterviewId};
 use domain::permission::Action;
 use projections::history::{self, Content, Entry};
 use projections::page::{DEFAULT_SIZE, Edge, MAX_SIZE, Page, PageError};
 use projections::proof::{self, Proof};
-use projections::{Version, interviews};
+use projections::{StreamId, Version, View, companies, interviews};
 use uuid::Uuid;
 
 use crate::access::shows;
@@ -17,21 +19,21 @@ use crate::company::Actor;
 use crate::error::ApiError;
 use crate::inputs::id;
 use crate::interview::{query::get, stream};
-use crate::pagination::connections;
+use crate::pagination::{connections, wants_total};
 use crate::payload::shown;
 use crate::proof::EventProof;
 use crate::scope::Scoped;
 
 /// One event as it stands in the log.
-pub struct HistoryEvent(Entry, Option<Proof>, Of);
+pub struct HistoryEvent(Entry, Option<Proof>, Option<Of>);
 
-/// Whose history it is: of which interview, with whom.
+/// Whose history it is where it tells of a candidate: of which interview, with whom.
 type Of = (InterviewId, CandidateId);
 
 /// One event as it stands in the log.
 #[Object]
 impl HistoryEvent {
-    /// Its number in the interview's history: 1, 2, 3 …
+    /// Its number in the history: 1, 2, 3 …
     async fn version(&self) -> i32 {
         shown(self.0.version.0)
     }
@@ -109,8 +111,9 @@ impl HistoryEvent {
         ctx: &Context<'_>,
     ) -> async_graphql::Result<Option<Json<serde_json::Value>>> {
         let Content::Opened(value) = &self.0.content else { return Ok(None) };
-        let (interview, candidate) = self.2;
-        shows(ctx, (What::Transcript, interview.0), candidate, Fields::History)?;
+        if let Some((interview, candidate)) = self.2 {
+            shows(ctx, (What::Transcript, interview.0), candidate, Fields::History)?;
+        }
         Ok(Some(Json(value.clone())))
     }
 
@@ -149,23 +152,61 @@ impl HistoryQuery {
         let (first, after) = (size(first)?, version(after)?);
         ctx.consistent(consistent_with).await?;
         let row: interviews::Row = get(ctx, Action::ReadHistory, interview).await?;
-        let reads = &ctx.state()?.reads;
-        let stream = stream(row.company_id, interview);
-        let found = history::history(reads, &stream, after, first).await.map_err(ApiError::from)?;
-        let proofs = match wants_proof(ctx) {
-            true => proof::of(reads, &found.entries).await.map_err(ApiError::from)?,
-            false => vec![None; found.entries.len()],
-        };
-        let edge = |node: (Entry, Option<Proof>)| Edge { cursor: node.0.version.to_string(), node };
-        let page = Page {
-            has_next: found.has_more,
-            has_previous: after > Version(0),
-            edges: found.entries.into_iter().zip(proofs).map(edge).collect(),
-        };
-        let of = (interview, row.candidate_id);
+        let page = page(ctx, &stream(row.company_id, interview), after, first).await?;
+        let of = Some((interview, row.candidate_id));
         let event = |(entry, proof)| HistoryEvent(entry, proof, of);
         Ok(HistoryConnection::of(page, row.version, event))
     }
+
+    /// What happened to the company itself, in order: that it was made or renamed, and each time that
+    /// somebody who runs the platform came in (`company.operator_entered`; its actor is who). For those
+    /// who may replay histories.
+    async fn company_history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; 20 without it.")] first: Option<i32>,
+        #[graphql(desc = "The page after this cursor, which is an event's version.")] after: Option<
+            String,
+        >,
+        #[graphql(desc = "Consistency tokens of changes that the answer must show.")]
+        consistent_with: Option<Vec<String>>,
+    ) -> async_graphql::Result<HistoryConnection> {
+        let company = ctx.view(Action::ReadHistory)?.company;
+        let (first, after) = (size(first)?, version(after)?);
+        ctx.consistent(consistent_with).await?;
+        let stream = StreamId::new(company, Company::NAME, company.0);
+        let page = page(ctx, &stream, after, first).await?;
+        let total = match wants_total(ctx) {
+            true => companies::get(&ctx.state()?.reads, &View::all(company))
+                .await
+                .map_err(ApiError::from)?
+                .map_or(0, |row| row.version),
+            false => 0,
+        };
+        let event = |(entry, proof)| HistoryEvent(entry, proof, None);
+        Ok(HistoryConnection::of(page, total, event))
+    }
+}
+
+/// The entries of a stream after a version, with their proofs if they are asked for.
+async fn page(
+    ctx: &Context<'_>,
+    stream: &StreamId,
+    after: Version,
+    first: usize,
+) -> Result<Page<(Entry, Option<Proof>)>, ApiError> {
+    let reads = &ctx.state()?.reads;
+    let found = history::history(reads, stream, after, first).await?;
+    let proofs = match wants_proof(ctx) {
+        true => proof::of(reads, &found.entries).await?,
+        false => vec![None; found.entries.len()],
+    };
+    let edge = |node: (Entry, Option<Proof>)| Edge { cursor: node.0.version.to_string(), node };
+    Ok(Page {
+        has_next: found.has_more,
+        has_previous: after > Version(0),
+        edges: found.entries.into_iter().zip(proofs).map(edge).collect(),
+    })
 }
 
 /// Whether proofs are asked for: they are read for a whole page at once.

@@ -179,7 +179,8 @@ payloads! {
         /// The member, as invited.
         member: Member,
         /// The invitation, for `acceptInvitation`. Shown here only; a repeat of the same command
-        /// shows it again.
+        /// shows it again. Null for who runs the platform: a login made by it would outlast the
+        /// visit, so that the letter alone brings it.
         invitation_token: String,
     }
     /// What mutations of jobs answer.

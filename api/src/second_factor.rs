@@ -108,7 +108,8 @@ impl SecondFactorMutation {
         )
     }
 
-    /// Confirms by a code that the authenticator was told. From now on signing in asks for one.
+    /// Confirms by a code that the authenticator was told. From now on signing in asks for one,
+    /// and a letter tells the holder. The session that asks stays one of one proof.
     async fn confirm_second_factor(
         &self,
         ctx: &Context<'_>,

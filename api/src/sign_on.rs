@@ -98,7 +98,8 @@ pub struct SignOnMutation;
 
 #[Object]
 impl SignOnMutation {
-    /// Lets people of the company sign in by its provider. Administrators only.
+    /// Lets people of the company sign in by its provider. Administrators only, and not who runs the
+    /// platform: whom a provider names would outlast the visit.
     async fn configure_sign_on(
         &self,
         ctx: &Context<'_>,

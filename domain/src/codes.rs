@@ -115,8 +115,8 @@ entries! {
         "The code is wrong or was used before, or the step is over."
         "Send the next code, or sign in again."
     "SECOND_FACTOR_MISSING" AccessDenied 403
-        "Whoever runs the platform enters a company only with a login that asks for a second proof."
-        "Set one up by beginSecondFactor and confirmSecondFactor, then enter."
+        "Whoever runs the platform enters a company only by a session that was opened by two proofs."
+        "Set a second one up by beginSecondFactor and confirmSecondFactor if there is none, then sign in by both."
     "SECOND_FACTOR_ON" Conflict 409
         "The account asks for a second proof already."
         "Switch it off first."

@@ -27,8 +27,8 @@ pub enum IdentityError {
     /// The code is wrong or was used, or the step is over.
     #[error("the code is not right, or not any more")]
     WrongCode,
-    /// Whoever runs the platform enters a company only with two proofs.
-    #[error("entering a company takes a login that asks for a second proof")]
+    /// Whoever runs the platform enters a company only by a session of two proofs.
+    #[error("entering a company takes a session that was opened by two proofs")]
     SecondFactorMissing,
     /// A second proof is asked for already.
     #[error("the account asks for a second proof already")]

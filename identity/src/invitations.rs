@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use commands::{CommandError, Order, Receipt, derive_id};
 use domain::account::SignInMethod;
-use domain::caller::{Caller, Role};
+use domain::caller::{Actor, Caller, Role};
 use domain::company::{self, Company};
 use domain::ids::{AccountId, CompanyId, MemberId};
 use domain::member::{self, Member};
@@ -45,6 +45,15 @@ pub struct Invited {
     pub member_id: MemberId,
     /// Shown once; a repeat of the same command shows it again.
     pub token: SecretString,
+}
+
+impl Invited {
+    /// The token for who invites. Who runs the platform and has entered the company is not shown it:
+    /// by it they could make a login there that outlasts the visit. The letter alone brings it.
+    #[must_use]
+    pub fn token_for(&self, caller: &Caller) -> Option<&SecretString> {
+        (!matches!(caller.actor, Actor::Operator(_))).then_some(&self.token)
+    }
 }
 
 /// What registering a company answers.

@@ -68,6 +68,8 @@ spelled! {
         PasswordReset = "PASSWORD_RESET",
         /// To tell that a company was turned away.
         CompanyRejected = "COMPANY_REJECTED",
+        /// To tell that a second proof was set up.
+        SecondFactorEnrolled = "SECOND_FACTOR_ENROLLED",
         /// To tell that the second proof was taken away.
         SecondFactorTakenAway = "SECOND_FACTOR_TAKEN_AWAY",
     }
@@ -89,7 +91,9 @@ impl Letter {
             Self::Invitation => ("mailed-invitation", "accept-invitation", "seven days"),
             Self::Verification => ("verification", "verify-email", "24 hours"),
             Self::PasswordReset => ("password-reset", "reset-password", "one hour"),
-            Self::CompanyRejected | Self::SecondFactorTakenAway => return None,
+            Self::CompanyRejected | Self::SecondFactorEnrolled | Self::SecondFactorTakenAway => {
+                return None;
+            }
         };
         Some(Bringing { purpose, path, life })
     }
@@ -111,6 +115,12 @@ impl Letter {
             Self::CompanyRejected => (
                 "Your request",
                 "You asked for your company to be let in to Colloquy. This was not granted.",
+            ),
+            Self::SecondFactorEnrolled => (
+                "A second proof was set up",
+                "From now on, signing in to your login asks for a code besides the password. If it \
+                 was not you who set this up, somebody else knows your password: set a new one, and \
+                 tell your company.",
             ),
             Self::SecondFactorTakenAway => (
                 "Your second proof was taken away",

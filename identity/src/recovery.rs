@@ -340,6 +340,7 @@ fn life(letter: Letter) -> TimeDelta {
         Letter::PasswordReset
         | Letter::Invitation
         | Letter::CompanyRejected
+        | Letter::SecondFactorEnrolled
         | Letter::SecondFactorTakenAway => RESET_LIFE,
     }
 }

@@ -87,8 +87,9 @@ impl Identity {
         Ok(Enrolment { secret: secret.into(), url: url.into() })
     }
 
-    /// Confirms by a code that the authenticator was told; from now on signing in asks for one.
-    /// Answers the recovery codes, which are not shown again.
+    /// Confirms by a code that the authenticator was told; from now on signing in asks for one, of
+    /// which a letter tells the holder. Sessions that are open stay those of one proof. Answers the
+    /// recovery codes, which are not shown again.
     ///
     /// # Errors
     /// [`IdentityError::WrongCode`]; [`IdentityError::SecondFactorOn`] when it was confirmed before.
@@ -97,6 +98,7 @@ impl Identity {
         account: AccountId,
         code: &str,
     ) -> Result<Vec<SecretString>, IdentityError> {
+        let login = self.login(account).await?;
         let mut tx = self.pool.begin().await?;
         let factor = factor(&mut tx, account).await?.ok_or(IdentityError::WrongCode)?;
         if factor.is_confirmed {
@@ -130,6 +132,8 @@ impl Identity {
         .await?;
         let enrolled = Event::SecondFactorEnrolled { at };
         outbox::tell(&mut tx, &self.bus, Some(account), &enrolled).await?;
+        let (letter, id) = (Letter::SecondFactorEnrolled, mail::letter_id(&self.bus));
+        mail::order(&mut tx, &self.bus, letter, id, &login.email).await?;
         tx.commit().await?;
         Ok(codes.into_iter().map(SecretString::from).collect())
     }

@@ -63,6 +63,22 @@ pub struct OpenSession {
     pub expires_at: DateTime<Utc>,
 }
 
+/// By what a session was opened, which stays as it was however it is prolonged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Opened {
+    /// A company's provider vouches for the holder, and for nobody elsewhere.
+    is_bound: bool,
+    /// The holder gave two proofs. That a second one was set up since says nothing of who came in.
+    is_by_two_proofs: bool,
+}
+
+impl Opened {
+    fn by(method: SignInMethod) -> Self {
+        let two = [SignInMethod::PasswordAndCode, SignInMethod::PasswordAndRecoveryCode];
+        Self { is_bound: method == SignInMethod::SignOn, is_by_two_proofs: two.contains(&method) }
+    }
+}
+
 /// A refresh token as its row has it.
 struct Presented {
     session_id: Uuid,
@@ -72,7 +88,7 @@ struct Presented {
     is_just_used: bool,
     expires_at: DateTime<Utc>,
     has_ended: bool,
-    is_bound: bool,
+    opened: Opened,
 }
 
 impl Identity {
@@ -89,11 +105,10 @@ impl Identity {
         method: SignInMethod,
         entrance: &Entrance,
     ) -> Result<Session, IdentityError> {
-        // A company's provider vouches for nobody elsewhere.
-        let is_bound = method == SignInMethod::SignOn;
-        let caller = self.holder(account, entrance.place, is_bound).await?;
+        let opened = Opened::by(method);
+        let caller = self.holder(account, entrance.place, opened).await?;
         let (now, session_id) = (self.bus.now(), new_id(self.bus.clock()));
-        self.tell_company(&caller, session_id, session_id).await?;
+        self.tell_company(&caller, session_id).await?;
         let device = entrance.device.as_ref().map(|device| {
             device.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>()
         });
@@ -109,8 +124,8 @@ impl Identity {
         sqlx::query(
             "insert into identity.session
                (session_id, account_id, company_id, device, created_at, last_used_at, expires_at,
-                is_bound)
-             values ($1, $2, $3, $4, $5, $5, $6, $7)",
+                is_bound, is_by_two_proofs)
+             values ($1, $2, $3, $4, $5, $5, $6, $7, $8)",
         )
         .bind(session_id)
         .bind(account.0)
@@ -118,7 +133,8 @@ impl Identity {
         .bind(device)
         .bind(now)
         .bind(now + REFRESH_LIFE)
-        .bind(is_bound)
+        .bind(opened.is_bound)
+        .bind(opened.is_by_two_proofs)
         .execute(&mut *tx)
         .await?;
         let refresh = self.refresh_token(&mut tx, session_id, session_id.as_bytes()).await?;
@@ -127,7 +143,7 @@ impl Identity {
         tx.commit().await?;
         Ok(Session {
             refresh_token: Some(refresh),
-            ..self.person_session(account, session_id, caller, is_bound).await?
+            ..self.person_session(account, session_id, caller, opened.is_bound).await?
         })
     }
 
@@ -143,43 +159,41 @@ impl Identity {
     ) -> Result<Session, IdentityError> {
         let (now, hash) = (self.bus.now(), token_hash(token));
         // Who the holder is now is asked for before anything is locked.
-        let seen = {
+        let (seen, is_accepted) = {
             let mut connection = self.pool.acquire().await?;
-            presented(&mut connection, &hash).await?.ok_or(IdentityError::InvalidToken)?
+            let seen = presented(&mut connection, &hash).await?;
+            let seen = seen.ok_or(IdentityError::InvalidToken)?;
+            let is_accepted = !seen.has_ended
+                && now < seen.expires_at
+                && (!seen.is_used || self.is_repeat(&mut connection, &seen, &hash).await?);
+            (seen, is_accepted)
         };
-        if seen.is_bound && company.is_some_and(|company| Some(company) != seen.company) {
+        if seen.opened.is_bound && company.is_some_and(|company| Some(company) != seen.company) {
             return Err(IdentityError::NoMember);
         }
         let place = match company.or(seen.company) {
             Some(company) => Place::Company(company),
             None => Place::Platform,
         };
-        let holder = self.holder(seen.account, place, seen.is_bound).await;
-        let is_open = !seen.has_ended && !seen.is_used && now < seen.expires_at;
+        let holder = self.holder(seen.account, place, seen.opened).await;
+        // What is refused now is refused below, too: none is let in there who was not told of here.
         if let Ok(caller) = &holder
-            && is_open
-            && Some(caller.company) != seen.company
+            && is_accepted
         {
-            let secret = self.bus.derived_secret("company-entered", &hash);
-            let entry = Uuid::from_slice(&secret[..16]).map_err(|_| IdentityError::Unavailable)?;
-            self.tell_company(caller, seen.session_id, entry).await?;
+            self.tell_company(caller, seen.session_id).await?;
         }
         let mut tx = self.pool.begin().await?;
         let presented = presented(&mut tx, &hash).await?.ok_or(IdentityError::InvalidToken)?;
-        let Presented { session_id, account, is_bound, .. } = presented;
+        let Presented { session_id, account, opened, .. } = presented;
         if presented.has_ended {
             return Err(IdentityError::Revoked);
         }
-        if presented.is_used {
-            let is_repeat = presented.is_just_used
-                && is_unused(&mut tx, &token_hash(self.successor(&hash).expose_secret())).await?;
-            if !is_repeat {
-                let reason = RevocationReason::TokenReused;
-                self.end(&mut tx, account, &[session_id], reason).await?;
-                tx.commit().await?;
-                tracing::warn!(session.id = %session_id, "a refresh token came a second time");
-                return Err(IdentityError::Revoked);
-            }
+        if presented.is_used && !self.is_repeat(&mut tx, &presented, &hash).await? {
+            let reason = RevocationReason::TokenReused;
+            self.end(&mut tx, account, &[session_id], reason).await?;
+            tx.commit().await?;
+            tracing::warn!(session.id = %session_id, "a refresh token came a second time");
+            return Err(IdentityError::Revoked);
         }
         if now >= presented.expires_at {
             return Err(IdentityError::ExpiredToken);
@@ -213,7 +227,7 @@ impl Identity {
         tx.commit().await?;
         Ok(Session {
             refresh_token: Some(refresh),
-            ..self.person_session(account, session_id, caller, is_bound).await?
+            ..self.person_session(account, session_id, caller, opened.is_bound).await?
         })
     }
 
@@ -342,21 +356,30 @@ impl Identity {
         Ok(count)
     }
 
-    /// Tells a company, before anything of it can be seen, that somebody who runs the platform comes
-    /// in.
-    async fn tell_company(
-        &self,
-        caller: &Caller,
-        session_id: Uuid,
-        entry: Uuid,
-    ) -> Result<(), IdentityError> {
+    /// Tells a company, before anything of it can be seen, that somebody who runs the platform is in
+    /// it: once of a session, however often and by whatever way it comes in.
+    async fn tell_company(&self, caller: &Caller, session_id: Uuid) -> Result<(), IdentityError> {
         if !matches!(caller.actor, Actor::Operator(_)) || caller.company == CompanyId::NONE {
             return Ok(());
         }
+        let visit = [session_id.as_bytes().as_slice(), caller.company.0.as_bytes()].concat();
+        let secret = self.bus.derived_secret("company-entered", &visit);
+        let entry = Uuid::from_slice(&secret[..16]).map_err(|_| IdentityError::Unavailable)?;
         let enter = company::Command::Enter { session_id };
         let order = Order::of_client(entry, b"enter".to_vec());
         self.bus.execute::<Company>(caller, caller.company.0, enter, order).await?;
         Ok(())
+    }
+
+    /// Whether a used token comes again because its answer was lost.
+    async fn is_repeat(
+        &self,
+        tx: &mut PgConnection,
+        presented: &Presented,
+        hash: &[u8],
+    ) -> Result<bool, IdentityError> {
+        Ok(presented.is_just_used
+            && is_unused(tx, &token_hash(self.successor(hash).expose_secret())).await?)
     }
 
     /// Who an account is in that place at present. For whom a company's provider vouches alone is
@@ -364,12 +387,12 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::BadCredentials`] when it is nobody there; [`IdentityError::SecondFactorMissing`]
-    /// for somebody who runs the platform and wants into a company by one proof.
+    /// for somebody who runs the platform and wants into a company by a session of one proof.
     async fn holder(
         &self,
         account: AccountId,
         place: Place,
-        is_bound: bool,
+        opened: Opened,
     ) -> Result<Caller, IdentityError> {
         let memberships = sqlx::query(
             "select company_id, member_id from identity.membership
@@ -390,11 +413,14 @@ impl Identity {
                 return Ok(Caller { company, actor: Actor::Member(member_id), roles });
             }
         }
-        let operator = self.operator(account).await?.filter(|_| !is_bound);
+        let operator = self.operator(account).await?.filter(|_| !opened.is_bound);
         let operator = operator.ok_or(IdentityError::BadCredentials)?;
         match place {
             Place::Any | Place::Platform => Ok(operator),
-            Place::Company(company) if self.has_second_factor(account).await? => {
+            // Both: where the second proof was taken away, a session by it is worth no more.
+            Place::Company(company)
+                if opened.is_by_two_proofs && self.has_second_factor(account).await? =>
+            {
                 Ok(Caller { company, ..operator })
             }
             Place::Company(_) => Err(IdentityError::SecondFactorMissing),
@@ -432,7 +458,8 @@ impl Identity {
 /// The token of this hash and its session, both locked until the transaction ends.
 async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presented>, IdentityError> {
     let row = sqlx::query(
-        "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound, t.expires_at,
+        "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound,
+                s.is_by_two_proofs, t.expires_at,
                 t.used_at is not null as is_used,
                 coalesce(clock_timestamp() - t.used_at < $2::text::interval, false) as is_just_used
            from identity.refresh_token t join identity.session s using (session_id)
@@ -451,7 +478,10 @@ async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presente
             is_just_used: row.try_get("is_just_used")?,
             expires_at: row.try_get("expires_at")?,
             has_ended: row.try_get::<Option<DateTime<Utc>>, _>("ended_at")?.is_some(),
-            is_bound: row.try_get("is_bound")?,
+            opened: Opened {
+                is_bound: row.try_get("is_bound")?,
+                is_by_two_proofs: row.try_get("is_by_two_proofs")?,
+            },
         })
     };
     Ok(row.map(read).transpose()?)

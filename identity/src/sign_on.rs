@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::{CommandError, new_id};
 use domain::account::{Event, SignInMethod};
-use domain::caller::Caller;
+use domain::caller::{Actor, Caller};
 use domain::ids::{AccountId, CompanyId, MemberId};
 use domain::permission::{Action, Relation, allows};
 use domain::values::{self, Invalid};
@@ -116,7 +116,8 @@ struct Configured {
 }
 
 impl Identity {
-    /// Lets the people of the caller's company sign in by its provider.
+    /// Lets the people of the caller's company sign in by its provider. Who runs the platform cannot:
+    /// whom a provider names comes in long after the visit in which it was named.
     ///
     /// # Errors
     /// [`IdentityError::Command`] when the caller may not; [`IdentityError::Invalid`] for an issuer
@@ -129,7 +130,8 @@ impl Identity {
         secret: SecretString,
     ) -> Result<(), IdentityError> {
         let caller = &principal.caller;
-        let account = principal.account_id.filter(|_| may_manage(caller));
+        let is_visitor = matches!(caller.actor, Actor::Operator(_));
+        let account = principal.account_id.filter(|_| may_manage(caller) && !is_visitor);
         let account = account.ok_or(CommandError::Forbidden)?;
         let invalid = |field, why: &str| Invalid { field, why: why.to_owned() };
         if !self.web.is_allowed(&provider.issuer) {

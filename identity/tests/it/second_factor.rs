@@ -22,14 +22,30 @@ impl Authenticator {
     }
 }
 
-/// Lets signing in to an account ask for a second proof.
-pub async fn enrol(w: &World, account: AccountId) {
+/// Lets signing in to an account ask for a second proof: its recovery codes.
+pub async fn enrol(w: &World, account: AccountId) -> Vec<SecretString> {
     let begun = w.identity.begin_second_factor(account, password()).await.expect("begun");
     let secret = Secret::try_from_base32(begun.secret.expose_secret()).expect("base 32");
     let totp = Builder::new().with_secret(secret).with_account_name("me").build().expect("one");
     let now = u64::try_from(w.bus.now().timestamp()).expect("after 1970");
     let code = totp.generate(now).to_string();
-    w.identity.confirm_second_factor(account, &code).await.expect("confirmed");
+    w.identity.confirm_second_factor(account, &code).await.expect("confirmed")
+}
+
+/// Signs in by both proofs, the second a recovery code.
+pub async fn by_two_proofs(
+    w: &World,
+    email: &str,
+    entrance: &Entrance,
+    code: &SecretString,
+) -> Result<Session, IdentityError> {
+    match w.identity.sign_in(email, password(), entrance).await {
+        Err(IdentityError::SecondStepNeeded(step)) => {
+            let token = step.token.expose_secret();
+            w.identity.finish_sign_in(token, code.expose_secret(), None).await
+        }
+        other => other,
+    }
 }
 
 /// An administrator who is asked for a second proof.
@@ -81,6 +97,7 @@ async fn signing_in_takes_two_steps_and_a_code_is_good_once() {
     assert_eq!(told.last().expect("events").1["method"], "PASSWORD_AND_CODE");
     let login = w.identity.login(authenticator.account).await.expect("a login");
     assert!(login.has_second_factor);
+    assert_eq!(w.n_letters("SECOND_FACTOR_ENROLLED", ADA).await, 1);
 }
 
 #[tokio::test]

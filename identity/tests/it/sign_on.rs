@@ -269,8 +269,14 @@ async fn a_provider_is_named_by_administrators_from_those_that_are_allowed() {
     let refused = identity.configure_sign_on(&admin, plain, "x".into()).await;
     assert_eq!(code(refused), "VALIDATION_FAILED");
     let nobody = Caller { roles: vec![Role::Hr], ..admin.caller.clone() };
-    let nobody = identity::Principal { caller: nobody, ..admin };
+    let nobody = identity::Principal { caller: nobody, ..admin.clone() };
     let refused = identity.configure_sign_on(&nobody, provider(ISSUER), "x".into()).await;
+    assert_eq!(code(refused), "AUTH_003");
+    let operator = Actor::Operator(AccountId(Uuid::from_u128(5)));
+    let visitor =
+        Caller { actor: operator, roles: vec![Role::SystemAdmin], ..admin.caller.clone() };
+    let visitor = identity::Principal { caller: visitor, ..admin };
+    let refused = identity.configure_sign_on(&visitor, provider(ISSUER), "x".into()).await;
     assert_eq!(code(refused), "AUTH_003");
     let elsewhere = identity.begin_sign_on(CompanyId(Uuid::from_u128(4))).await;
     assert_eq!(code(elsewhere), "SIGN_ON_NOT_CONFIGURED");

@@ -66,6 +66,27 @@ async fn who_runs_the_platform_enters_a_company_by_two_proofs_and_its_history_te
             .expect("one event");
     assert!(by.starts_with("operator:"), "{by}");
 
+    // The company sees who came in.
+    let history = "{ companyHistory { totalCount nodes { eventType actor { kind } } } }";
+    let told = people.admin.query(history, json!({})).await;
+    let made = json!({ "eventType": "company.registered", "actor": { "kind": "OPERATOR" } });
+    let came = json!({ "eventType": "company.operator_entered", "actor": { "kind": "OPERATOR" } });
+    assert_eq!(told["companyHistory"], json!({ "totalCount": 2, "nodes": [made, came] }));
+    let refused = people.hr.ask(history, json!({})).await.expect_err("no auditor");
+    assert_eq!(refused.code, "AUTH_003");
+
+    // What would outlast the visit is not theirs: a login is made by the letter alone.
+    let input = json!({
+        "email": "eve@lights.example", "fullName": "Eve", "role": "COMPANY_ADMIN",
+    });
+    let shown = "member { id } invitationToken";
+    let invited = inside.carry_out("inviteMember", input, shown).await;
+    let input = json!({ "memberId": text(&invited, "/member/id") });
+    let renewed = inside.carry_out("renewInvitation", input, shown).await;
+    for answer in [invited, renewed] {
+        assert_eq!(answer["invitationToken"], json!(null));
+    }
+
     // The talk itself is not theirs, nor is a verdict: it has a signer, who is a member.
     let job = people.open_job().await;
     let round = people.schedule(&job, "Lena").await;

@@ -63,12 +63,14 @@ const MATRIX: &[(&[&str], &[&str])] = &[
     (&["verdicts", "verdict"], &MEMBERS),
     (&["signVerdict"], &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE"]),
     // Audit and analytics.
-    (&["interviewHistory"], &["COMPANY_ADMIN", "AUDITOR"]),
+    (&["interviewHistory", "companyHistory"], &["COMPANY_ADMIN", "AUDITOR"]),
     (&["hrDashboard"], &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "VIEWER"]),
 ];
 
 /// Where the product departs from it, on purpose.
 const DEPARTURES: &[&str] = &[
+    // A provider, and whom it names, would outlast the visit in which it was named.
+    "configureSignOn is refused to SYSTEM_ADMIN within",
     // A key would outlast the visit in which it was made.
     "createApiKey is refused to SYSTEM_ADMIN within",
     // A verdict has a signer, who is a member.
