@@ -5,7 +5,8 @@
 //! ([`Recording`]); files are recorded before they are sent. What cannot be recorded is not shown.
 //!
 //! Of one viewer, purpose, thing and class of fields there is one record in five minutes and process:
-//! each process writes a stream of its own for each company and day, so that no two ever conflict.
+//! each process writes a stream of its own for each company, viewer and day, so that no two processes
+//! ever conflict and no viewer waits for another's records.
 //! Guests see what is their own, and that is not recorded.
 
 use std::any::TypeId;
@@ -86,7 +87,7 @@ impl Recorder {
         let command = Command::Record { purpose, views: views.clone() };
         let order = Order::of_client(new_id(self.bus.clock()), b"record".to_vec());
         let order = Order { trace_parent, ..order };
-        let log = self.log(caller.company, now);
+        let log = self.log(caller, now);
         // Where it is not known whether it was written, nothing is shown either: a record of what was
         // not shown harms less than the reverse.
         self.bus.execute::<Access>(caller, log, command, order).await.map_err(unrecorded)?;
@@ -96,10 +97,10 @@ impl Recorder {
         Ok(())
     }
 
-    /// The stream of this process, company and day, UTC.
-    fn log(&self, company: CompanyId, now: DateTime<Utc>) -> Uuid {
+    /// The stream of this process, company, viewer and day, UTC.
+    fn log(&self, viewer: &Caller, now: DateTime<Utc>) -> Uuid {
         let day = now.date_naive().to_string();
-        derive_id(&Caller::system(company, "access"), self.process, &day, 0)
+        derive_id(viewer, self.process, &day, 0)
     }
 
     /// Those of the views of which something was not recorded lately.

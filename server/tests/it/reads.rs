@@ -84,6 +84,10 @@ async fn an_auditor_sees_who_opened_a_candidate_and_what_for() {
     assert_eq!(log_of(json!({ "candidateId": lena })).await, Vec::<Value>::new());
     assert_eq!(log_of(json!({ "subject": "REPORT" })).await, Vec::<Value>::new());
     assert_eq!(log_of(json!({ "before": entries[2]["at"] })).await, Vec::<Value>::new());
+    // Each viewer's reads are in a stream of their own, for which no other waits.
+    let written = world.log_of("access").await;
+    let streams: BTreeSet<_> = written.iter().map(|event| event.stream_id).collect();
+    assert_eq!((written.len(), streams.len()), (3, 2), "{written:?}");
     // To read the log adds nothing to it.
     assert_eq!(log_of(json!({})).await.len(), 3);
 
