@@ -9,6 +9,7 @@ use domain::ids::{ApplicationId, CandidateId, JobId};
 use domain::permission::Action;
 use domain::resume::ParsedFacts as DomainFacts;
 use domain::values;
+use projections::page::Page;
 use projections::{applications, candidates, resumes};
 use uuid::Uuid;
 
@@ -438,7 +439,9 @@ connections! {
 /// Which candidates a list shows.
 #[derive(Debug, Default, InputObject)]
 pub struct CandidateFilter {
-    /// Only those whose name or e-mail address contains this text, whatever the case.
+    /// Only those whose name or e-mail address contains this text, whatever the case. That it does is
+    /// shown of each that is found, and recorded as a read of the name. Of a search `totalCount` counts
+    /// no further than 100, because each that it counts is recorded, too.
     text: Option<String>,
     /// Only those whose record stands so.
     statuses: Option<Vec<CandidateStatus>>,
@@ -477,6 +480,16 @@ impl ApplicationFilter {
     }
 }
 
+/// How many candidates a search counts at most: as many as a page has.
+const MAX_COUNTED: i32 = 100;
+
+/// Notes that these were found by name or e-mail address. Whatever else is asked for of them, it tells
+/// what stands there: letter by letter, whoever searches on.
+fn found(ctx: &Context<'_>, page: &Page<candidates::Row>) -> Result<(), ApiError> {
+    let mut ids = page.edges.iter().map(|edge| edge.node.candidate_id);
+    ids.try_for_each(|id| shows(ctx, (What::Candidate, id.0), id, Fields::Contact))
+}
+
 /// Queries on candidates.
 #[derive(Default)]
 pub struct CandidateQuery;
@@ -501,10 +514,23 @@ impl CandidateQuery {
         ctx.consistent(consistent_with).await?;
         let reads = &ctx.state()?.reads;
         let rows = candidates::list(reads, &view, &filter, &page).await.map_err(ApiError::from)?;
-        let total = match wants_total(ctx) {
-            true => candidates::count(reads, &view, &filter).await.map_err(ApiError::from)?,
-            false => 0,
+        let is_search = filter.text.is_some();
+        let total = match (wants_total(ctx), is_search) {
+            (true, true) => {
+                let counted = forward(Some(MAX_COUNTED), None)?;
+                let counted = candidates::list(reads, &view, &filter, &counted).await;
+                let counted = counted.map_err(ApiError::from)?;
+                found(ctx, &counted)?;
+                counted.edges.len() as u64
+            }
+            (true, false) => {
+                candidates::count(reads, &view, &filter).await.map_err(ApiError::from)?
+            }
+            (false, _) => 0,
         };
+        if is_search {
+            found(ctx, &rows)?;
+        }
         Ok(CandidateConnection::of(rows, total, Candidate))
     }
 

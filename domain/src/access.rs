@@ -121,8 +121,8 @@ impl PublicCode for Refusal {
     }
 }
 
-/// What decisions about reads read: nothing. A stream of them grows by thousands and its state does
-/// not.
+/// What decisions about reads read: nothing. A stream of them holds what one viewer was shown in a day;
+/// there are many and they may grow long, while their state stays as small as it began.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Access;
 

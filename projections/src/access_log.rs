@@ -29,7 +29,7 @@ pub enum AccessLog {}
 pub struct Key {
     /// The tenant.
     pub company_id: CompanyId,
-    /// The stream of reads, of one process and day.
+    /// The stream of reads, of one process, viewer and day.
     pub log_id: Uuid,
     /// The view.
     pub view_id: Uuid,
@@ -40,7 +40,7 @@ pub struct Key {
 pub struct Row {
     /// The tenant.
     pub company_id: CompanyId,
-    /// The stream of reads, of one process and day.
+    /// The stream of reads, of one process, viewer and day.
     pub log_id: Uuid,
     /// The view: derives from its event and its place in it.
     pub view_id: Uuid,

@@ -36,6 +36,7 @@ mod provider;
 mod published;
 mod rate_limits;
 mod reads;
+mod reads_by_field;
 mod rights;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses all of it")]
 mod servers;

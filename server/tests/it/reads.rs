@@ -84,6 +84,10 @@ async fn an_auditor_sees_who_opened_a_candidate_and_what_for() {
     assert_eq!(log_of(json!({ "candidateId": lena })).await, Vec::<Value>::new());
     assert_eq!(log_of(json!({ "subject": "REPORT" })).await, Vec::<Value>::new());
     assert_eq!(log_of(json!({ "before": entries[2]["at"] })).await, Vec::<Value>::new());
+    // Each viewer's reads are in a stream of their own, for which no other waits.
+    let written = world.log_of("access").await;
+    let streams: BTreeSet<_> = written.iter().map(|event| event.stream_id).collect();
+    assert_eq!((written.len(), streams.len()), (3, 2), "{written:?}");
     // To read the log adds nothing to it.
     assert_eq!(log_of(json!({})).await.len(), 3);
 
@@ -119,6 +123,46 @@ async fn a_list_that_shows_names_is_a_read_of_each_and_one_that_shows_none_of_no
     assert_eq!(BTreeSet::from_iter(of), all);
     let appended = world.log_of("access").await;
     assert_eq!(appended.len(), 1, "one append for one page: {appended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_searches_by_name_has_read_the_names_of_those_that_are_found() {
+    let (world, _all, _, company) = Company::lights().await;
+    let [mira, milo] = [candidate(&company, "mira").await, candidate(&company, "milo").await];
+    candidate(&company, "lena").await;
+    world.until_projected().await;
+    let search = async |who: &Client, text: &str, rest: &str| {
+        let document = format!(
+            "query($text: String!) {{
+                candidates(filter: {{ text: $text }}, first: 1) {{ {rest} }} }}"
+        );
+        who.query(&document, json!({ "text": text })).await
+    };
+    let read_by = async |name: &str| -> BTreeSet<String> {
+        let entries = log(&world, &company.auditor, json!({})).await;
+        let by = entries.iter().filter(|entry| entry["viewer"]["member"]["fullName"] == name);
+        by.map(|entry| {
+            assert_eq!(entry["fields"], json!(["CONTACT"]));
+            text(entry, "/candidateId").to_owned()
+        })
+        .collect()
+    };
+
+    // Nobody was found, so nothing was shown of anybody.
+    let none = search(&company.viewer, "nobody", "totalCount nodes { id }").await;
+    assert_eq!(none, json!({ "candidates": { "totalCount": 0, "nodes": [] } }));
+    assert_eq!(read_by("vera").await, BTreeSet::new());
+    // An id tells as much as the name would.
+    search(&company.viewer, "MIRA@", "nodes { id }").await;
+    assert_eq!(read_by("vera").await, BTreeSet::from([mira.clone()]));
+    // Even whether there is anybody does.
+    search(&company.auditor, "mir", "pageInfo { hasNextPage }").await;
+    assert_eq!(read_by("aude").await, BTreeSet::from([mira.clone()]));
+    // A count is of all that are found, whatever the page.
+    let two = search(&company.hr, "mi", "totalCount nodes { id }").await;
+    assert_eq!(two["candidates"]["totalCount"], 2);
+    assert_eq!(two["candidates"]["nodes"].as_array().map(Vec::len), Some(1));
+    assert_eq!(read_by("hana").await, BTreeSet::from([mira, milo]));
 }
 
 /// Listens to an interview until its answer was told.

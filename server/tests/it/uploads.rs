@@ -12,7 +12,7 @@ use crate::world::{World, until};
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// Uploads a file; answers status and JSON.
-async fn upload(
+pub async fn upload(
     who: &Client,
     command_id: Uuid,
     candidate: &str,

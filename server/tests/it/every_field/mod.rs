@@ -3,7 +3,7 @@
 
 mod matrix;
 mod roles;
-mod schema;
+pub mod schema;
 mod tenants;
 
 use std::collections::BTreeMap;
