@@ -346,7 +346,7 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
 
     /// The same, unless a mutation is asked for. What cannot be read is left to [`Self::prepare`].
     fn not_a_mutation(&self, params: Params) -> Result<Params, Refusal> {
-        let known = self.documents.find(params.query.clone(), params.document_hash.clone());
+        let known = self.documents.find(params.query.clone(), params.document_hash);
         let document = known.and_then(|found| self.settings.limits.parse(&found.text));
         let is_mutation = document.is_ok_and(|document| {
             let operation = choose(&document, params.operation_name.as_deref());
