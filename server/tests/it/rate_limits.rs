@@ -204,9 +204,12 @@ async fn hello_from(who: &Client, forwarded: Option<&'static str>) -> Option<u16
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_opens_too_many_sockets_is_closed_out() {
-    let settings = [("COLLOQUY_LIMITS__SOCKET", "5/h"), ("COLLOQUY_LIMITS__USER", "1/h")];
+    let settings = [("COLLOQUY_LIMITS__SOCKET", "5/h"), ("COLLOQUY_LIMITS__USER", "20/h")];
     let (_world, _all, _, company) = limited(&settings).await;
-    assert_eq!(ask(&company.hr, VIEWER).await.status(), 200);
+    for _ in 0..20 {
+        ask(&company.hr, VIEWER).await;
+    }
+    assert_eq!(ask(&company.hr, VIEWER).await.status(), 429);
     // The socket is open to who may ask nothing more, and its operation is refused.
     let socket = Socket::subscribe(&company.hr, VIEWER, json!({})).await;
     match socket.expect("a socket").next().await {
