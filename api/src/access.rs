@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_graphql::{Context, Data, Error, Executor, Pos, Request, Response, Value};
+use async_graphql::{Context, Data, Error, Executor, Pos, Request, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::{Bus, CommandError, Order, derive_id, new_id};
 use domain::Caller;
@@ -180,10 +180,7 @@ impl Shown {
 
     /// The response, once it is recorded what it shows; else why it is not.
     async fn leave(&self, response: Response) -> Response {
-        if response.data == Value::Null {
-            self.take();
-            return response;
-        }
+        // Also where an error has taken the data away: that there was something to fail at tells, too.
         match self.record().await {
             Ok(()) => response,
             Err(error) => {

@@ -312,7 +312,7 @@ async fn whoever_reads_a_field_that_tells_of_a_candidate_stands_in_the_access_lo
             let is_taken = if is_live { usual.is_empty() } else { others.is_empty() };
             if is_taken {
                 let name = format!("heidi{}", viewers.len());
-                viewers.push(company.invite(&client, &name, "lights", "HR").await);
+                viewers.push(company.invite(&client, &name, "lights", "COMPANY_ADMIN").await);
                 usual.push((viewers.len() - 1, USUAL));
                 others.extend(PURPOSES.map(|purpose| (viewers.len() - 1, purpose)));
             }
