@@ -198,9 +198,11 @@ pub enum RateLimitClass {
     Letter,
     /// Sockets opened.
     Socket,
+    /// Calls to models that all workers make together; shown to whoever runs the platform.
+    AiCall,
 }
 
-/// One of the caller's buckets of tokens. It refills evenly.
+/// A bucket of tokens. It refills evenly.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct RateLimitBucket {
     /// What is counted.
@@ -258,6 +260,9 @@ async fn standings(ctx: &Context<'_>) -> Result<RateLimit, ApiError> {
         asked.extend([Class::Ai, Class::InterviewStart, Class::Letter].map(|c| (c, subject)));
     }
     asked.push((Class::Socket, subject));
+    if asker.principal.is_some_and(|p| matches!(p.caller.actor, Actor::Operator(_))) {
+        asked.push((Class::AiCall, Subject::Workers));
+    }
     let standings = state.rate_limits.look(&asked).await?;
     let now = state.bus.now();
     let buckets: Vec<RateLimitBucket> = standings.iter().map(|one| shown(one, now)).collect();

@@ -447,7 +447,7 @@ entries! {
         "No AI provider answered."
         "Nothing is lost: it is tried again, and a person can go on without AI."
     "AI_002" RateLimited 429
-        "The AI provider limits the rate."
+        "The AI provider limits the rate, or as many calls to models were made as the settings allow."
         "Nothing is lost: it is tried again later."
     "AI_INVALID_ANSWER" Unavailable 503
         "The AI provider's answers do not have the shape or content asked for."

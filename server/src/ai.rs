@@ -1,21 +1,42 @@
 //! Settings → the ordered list of AI providers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use async_trait::async_trait;
+use identity::rate_limits::{Class, Limited, RateLimits, Subject};
 use reactors::ai::Ai;
 use reactors::ai::guard::{AiChain, Guarded, RetryPolicy, TokioSleeper};
 use reactors::ai::openai::{OpenAi, OpenAiSettings, Prices, ResponseFormat};
+use reactors::ai::quota::Quota;
 use reactors::ai::rules::RulesAi;
 use secrecy::SecretString;
 
 use crate::config;
 
-/// The providers in the order in which they are tried.
+/// How long to wait where nobody can count at present.
+const UNCOUNTED: Duration = Duration::from_secs(1);
+
+/// The bucket of calls that all workers of the installation share.
+pub struct Calls(pub RateLimits);
+
+#[async_trait]
+impl Quota for Calls {
+    async fn take(&self) -> Result<(), Duration> {
+        match self.0.take(Class::AiCall, Subject::Workers, 1).await {
+            Ok(_) => Ok(()),
+            Err(Limited::TooMany { wait, .. }) => Err(wait),
+            Err(Limited::Unavailable) => Err(UNCOUNTED),
+        }
+    }
+}
+
+/// The providers in the order in which they are tried; those outside are called as the quota lets them.
 ///
 /// # Errors
 /// When one is named that is not set up, or a key is missing.
-pub fn chain(settings: &config::Ai) -> anyhow::Result<AiChain> {
+pub fn chain(settings: &config::Ai, quota: &Arc<dyn Quota>) -> anyhow::Result<AiChain> {
     let mut providers: Vec<Arc<dyn Ai>> = vec![];
     for name in &settings.providers {
         if name == "rules" {
@@ -29,7 +50,8 @@ pub fn chain(settings: &config::Ai) -> anyhow::Result<AiChain> {
         let model = OpenAi::new(open_ai(name, endpoint))
             .with_context(|| format!("ai.openai.{name} cannot be used"))?;
         let sleeper = Arc::new(TokioSleeper);
-        providers.push(Arc::new(Guarded::new(model, RetryPolicy::default(), sleeper)));
+        let guarded = Guarded::new(model, RetryPolicy::default(), sleeper);
+        providers.push(Arc::new(guarded.within(Arc::clone(quota))));
     }
     anyhow::ensure!(!providers.is_empty(), "ai.providers is empty; \"rules\" needs nothing");
     Ok(AiChain::new(providers))

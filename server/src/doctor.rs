@@ -8,6 +8,7 @@ use eventlog::fail_point::no_fail_point;
 use eventlog::kafka::topics::{ensure, published};
 use eventlog::store::ReadError;
 use eventlog::vault::MasterKey;
+use reactors::ai::quota::{Quota, Unlimited};
 use secrecy::SecretString;
 use sqlx::Connection;
 
@@ -57,7 +58,8 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
         .and_then(|()| std::fs::metadata(config.files_dir()))
         .map(|_| config.files_dir().display().to_string());
     findings.push(Finding { what: "files folder", how: writable.map_err(|e| e.to_string()) });
-    let ai = crate::ai::chain(&config.ai).map(|_| config.ai.providers.join(", then "));
+    let unlimited: Arc<dyn Quota> = Arc::new(Unlimited);
+    let ai = crate::ai::chain(&config.ai, &unlimited).map(|_| config.ai.providers.join(", then "));
     findings.push(Finding { what: "AI providers", how: ai.map_err(|e| e.to_string()) });
     findings
 }

@@ -10,20 +10,15 @@ use api::transport::documents::Trusted;
 use api::{ApiState, transport};
 use eventlog::kafka::{self, KafkaSettings};
 use identity::Identity;
-use identity::rate_limits::RateLimits;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::Reads;
 use projections::live::LiveTail;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::parts::{self, Parts};
 use crate::wall;
-
-/// Connections for counting: each for a statement of a row at a time.
-const COUNTING: u32 = 4;
 
 /// The API's routes.
 ///
@@ -43,7 +38,6 @@ pub async fn router(
         proxies: proxies.context("http.trusted_proxies")?,
         ..Default::default()
     };
-    let rates = parts.config.limits.rates();
     let reads = Reads::new(
         parts.pool.clone(),
         wall::readers(parts).await?,
@@ -58,7 +52,7 @@ pub async fn router(
         bus: Arc::clone(&parts.bus),
         access: api::Recorder::new(Arc::clone(&parts.bus)),
         identity,
-        rate_limits: RateLimits::new(counting(&parts.pool), Arc::clone(&parts.bus), rates),
+        rate_limits: parts.rate_limits(),
         reads,
         live,
         files: parts.files.clone(),
@@ -82,14 +76,6 @@ fn trusted(parts: &Parts) -> anyhow::Result<Option<Trusted>> {
     let read = || format!("http.trusted_documents: {path}");
     let manifest = std::fs::read_to_string(path).with_context(read)?;
     Trusted::parse(&manifest).map(Some).map_err(anyhow::Error::msg).with_context(read)
-}
-
-/// Connections that count requests. They are nobody else's: where all others are taken, counting is what
-/// lets them go again.
-fn counting(pool: &PgPool) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(COUNTING)
-        .connect_lazy_with(pool.connect_options().as_ref().clone())
 }
 
 fn database(pool: PgPool) -> Probe {

@@ -14,6 +14,7 @@ use eventlog::proof::builder::Prover;
 use eventlog::store::EventStore;
 use eventlog::vault::secrets::{self, Secrets};
 use eventlog::vault::{KeyVault, MasterKey};
+use identity::rate_limits::RateLimits;
 use object_store::local::LocalFileSystem;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
@@ -23,6 +24,9 @@ use sqlx::postgres::PgPoolOptions;
 use crate::config::Config;
 use crate::secrets_file;
 use crate::store::{self, Opened, Place};
+
+/// Connections for counting: each for a statement of a row at a time.
+const COUNTING: u32 = 4;
 
 /// The adapters of one process.
 pub struct Parts {
@@ -134,6 +138,15 @@ impl Parts {
     pub fn role_password(&self, role: &str) -> SecretString {
         let bytes = self.secrets.shown_once("password of a database role", role.as_bytes());
         bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    }
+
+    /// The buckets of what may be asked how often. Their connections are nobody else's: where all others
+    /// are taken, counting is what lets them go again.
+    #[must_use]
+    pub fn rate_limits(&self) -> RateLimits {
+        let options = self.pool.connect_options().as_ref().clone();
+        let pool = PgPoolOptions::new().max_connections(COUNTING).connect_lazy_with(options);
+        RateLimits::new(pool, Arc::clone(&self.bus), self.config.limits.rates())
     }
 
     /// Kafka's settings; `None` where the product works without.

@@ -21,6 +21,8 @@ pub struct Limits {
     pub sign_in_address: Rate,
     /// Fields that let a model work, of one person.
     pub ai: Rate,
+    /// Calls to models that all workers of the installation make together, tries again included.
+    pub ai_call: Rate,
     /// Files of one person or program.
     pub upload: Rate,
     /// Files of one candidate.
@@ -45,6 +47,7 @@ impl Default for Limits {
             sign_in_account: Rate::new(5, MINUTE),
             sign_in_address: Rate::new(10, MINUTE),
             ai: Rate::new(10, MINUTE),
+            ai_call: Rate::new(50, MINUTE),
             upload: Rate::new(10, 5 * MINUTE),
             candidate_upload: Rate::new(3, HOUR),
             interview_start: Rate::new(10, HOUR),
@@ -68,6 +71,7 @@ impl Limits {
             Class::SignInAccount => self.sign_in_account,
             Class::SignInAddress => self.sign_in_address,
             Class::Ai => self.ai,
+            Class::AiCall => self.ai_call,
             Class::Upload => self.upload,
             Class::CandidateUpload => self.candidate_upload,
             Class::InterviewStart => self.interview_start,

@@ -16,6 +16,7 @@ use eventlog::proof::builder;
 use identity::Identity;
 use identity::mail::PostOffice;
 use metrics_exporter_prometheus::PrometheusHandle;
+use reactors::ai::quota::Quota;
 use reactors::resume::text::{Limits, TextReader};
 use reactors::runner::RunnerSettings;
 use reactors::timers;
@@ -97,6 +98,7 @@ impl Roles {
         let deadlines: Arc<dyn Deadlines> = Arc::new(PostgresDeadlines::new(parts.pool.clone()));
         let ledger: Arc<dyn Ledger> = Arc::new(PostgresLedger::new(parts.pool.clone()));
         let program = std::env::current_exe().context("the own program is not found")?;
+        let calls: Arc<dyn Quota> = Arc::new(ai::Calls(parts.rate_limits()));
         let reactors = reactors::all(reactors::Deps {
             bus: Arc::clone(&parts.bus),
             store: parts.log(),
@@ -105,7 +107,7 @@ impl Roles {
             deadlines: Arc::clone(&deadlines),
             files: parts.files.clone(),
             reader: TextReader::isolated(Limits::default(), program),
-            ai: Arc::new(ai::chain(&parts.config.ai)?),
+            ai: Arc::new(ai::chain(&parts.config.ai, &calls)?),
             settings: RunnerSettings::default(),
             fail_point: Arc::clone(&self.fail_point),
             stop: self.stop.clone(),

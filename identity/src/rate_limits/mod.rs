@@ -51,6 +51,8 @@ pub enum Subject<'s> {
     /// Whom an attempt to enter is about, in the words of whoever attempts it: an address of mail or a
     /// token.
     Named(&'s str),
+    /// All workers of the installation.
+    Workers,
 }
 
 impl Subject<'_> {
@@ -65,6 +67,7 @@ impl Subject<'_> {
             Self::Address(None) => "address:".to_owned(),
             Self::Address(Some(address)) => format!("address:{}", network(*address)),
             Self::Named(name) => format!("named:{}", name.trim().to_lowercase()),
+            Self::Workers => "workers".to_owned(),
         }
     }
 }

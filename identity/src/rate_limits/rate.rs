@@ -31,11 +31,13 @@ pub enum Class {
     Letter,
     /// Sockets opened.
     Socket,
+    /// Calls to models that all workers make together.
+    AiCall,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::User,
         Self::Company,
         Self::Anonymous,
@@ -47,6 +49,7 @@ impl Class {
         Self::InterviewStart,
         Self::Letter,
         Self::Socket,
+        Self::AiCall,
     ];
 
     /// Its name in keys, headers and measurements.
@@ -64,6 +67,7 @@ impl Class {
             Self::InterviewStart => "interview_start",
             Self::Letter => "letter",
             Self::Socket => "socket",
+            Self::AiCall => "ai_call",
         }
     }
 

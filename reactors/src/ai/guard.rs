@@ -18,11 +18,15 @@ use sha2::{Digest, Sha256};
 
 use super::checks::{Checked, read};
 use super::prompts::Prompt;
+use super::quota::{Quota, Unlimited};
 use super::{
     Ai, AiError, Answered, Call, Failed, FailedCall, JudgeAnswer, Judgement, NextQuestion,
     NextStep, Outage, Outcome, Proposal, ProposeScores, Provenance, ReadResume, ResumeFacts, Usage,
     Violation, rules,
 };
+
+/// The quota is not asked again sooner.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
 /// A model that turns one prompt into one text. An adapter makes a single attempt and judges
 /// nothing; [`Guarded`] does the rest.
@@ -62,7 +66,8 @@ pub struct RetryPolicy {
     pub jitter_ms: Vec<u64>,
     /// Least wait after being rate-limited, in milliseconds.
     pub rate_limited_floor_ms: u64,
-    /// A provider that asks for a longer wait than this is given up at once, in milliseconds.
+    /// A provider that asks for a longer wait than this is given up at once, in milliseconds; so is one
+    /// that the quota of calls does not let be asked for so long.
     pub longest_wait_ms: u64,
 }
 
@@ -93,7 +98,7 @@ impl RetryPolicy {
         };
         let wait = Duration::from_millis(pick(&self.waits_ms).saturating_add(jitter_ms));
         match error {
-            AiError::Refused { .. } => None,
+            AiError::Refused { .. } | AiError::QuotaSpent { .. } => None,
             // Other statuses of the provider's own failure do not pass by themselves.
             AiError::Unavailable(Outage::Status(status)) => {
                 matches!(status, 500 | 502 | 503 | 504).then_some(wait)
@@ -130,12 +135,19 @@ pub struct Guarded<M> {
     model: M,
     policy: RetryPolicy,
     sleeper: Arc<dyn Sleeper>,
+    quota: Arc<dyn Quota>,
 }
 
 impl<M: ChatModel> Guarded<M> {
-    /// Guards a model.
+    /// Guards a model, which may be called as often as it is needed.
     pub fn new(model: M, policy: RetryPolicy, sleeper: Arc<dyn Sleeper>) -> Self {
-        Self { model, policy, sleeper }
+        Self { model, policy, sleeper, quota: Arc::new(Unlimited) }
+    }
+
+    /// The same model, called no oftener than the quota lets it.
+    #[must_use]
+    pub fn within(self, quota: Arc<dyn Quota>) -> Self {
+        Self { quota, ..self }
     }
 
     async fn ask<R: Checked>(&self, request: &R) -> Outcome<R::Answer> {
@@ -188,12 +200,26 @@ impl<M: ChatModel> Guarded<M> {
         }
     }
 
+    /// Waits until the quota lets a call through. Many may wait for the same one, so it is asked for
+    /// again after each wait.
+    async fn wait_for_turn(&self) -> Result<(), AiError> {
+        let mut left = Duration::from_millis(self.policy.longest_wait_ms);
+        while let Err(wait) = self.quota.take().await {
+            let wait = wait.max(SHORTEST_WAIT);
+            let spent = AiError::QuotaSpent { retry_after: wait };
+            left = left.checked_sub(wait).ok_or(spent)?;
+            self.sleeper.sleep(wait).await;
+        }
+        Ok(())
+    }
+
     async fn attempt<R: Checked>(
         &self,
         request: &R,
         prompt: &Prompt,
         usage: &mut Usage,
     ) -> Result<(R::Answer, String), AiError> {
+        self.wait_for_turn().await?;
         let completion = self.model.complete(prompt).await?;
         *usage += completion.usage;
         let text = completion.text.map_err(AiError::InvalidAnswer)?;

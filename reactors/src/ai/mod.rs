@@ -13,6 +13,7 @@ pub mod checks;
 pub mod guard;
 pub mod openai;
 pub mod prompts;
+pub mod quota;
 pub mod rules;
 pub mod words;
 
@@ -472,6 +473,12 @@ pub enum AiError {
         /// How long to wait, if the provider said so.
         retry_after: Option<Duration>,
     },
+    /// As many calls were made as the settings allow, and the next one would have to wait too long.
+    #[error("more calls to AI providers are not allowed at present")]
+    QuotaSpent {
+        /// How long it would have had to wait.
+        retry_after: Duration,
+    },
     /// What the provider answered breaks the contract, in each attempt.
     #[error("the AI provider's answer is not valid: {0}")]
     InvalidAnswer(Violation),
@@ -488,7 +495,7 @@ impl AiError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "AI_001",
-            Self::RateLimited { .. } => "AI_002",
+            Self::RateLimited { .. } | Self::QuotaSpent { .. } => "AI_002",
             Self::InvalidAnswer(_) => "AI_INVALID_ANSWER",
             Self::Refused { .. } => "AI_REFUSED",
         }

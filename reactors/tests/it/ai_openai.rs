@@ -1,11 +1,13 @@
 //! The adapter for OpenAI-compatible endpoints, against a server that speaks the protocol.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use reactors::ai::guard::{AiChain, Guarded, RetryPolicy};
 use reactors::ai::openai::{OpenAi, OpenAiSettings, Prices, SettingsError};
+use reactors::ai::quota::Quota;
 use reactors::ai::rules::{MODEL, PROVIDER, RulesAi};
 use reactors::ai::{
     Ai, AiError, Brief, Difficulty, Failed, JudgeAnswer, NextStep, Outage, Violation,
@@ -128,6 +130,56 @@ async fn a_lasting_rate_limit_tells_when_to_come_back() {
     assert_eq!(failed.calls[0].attempts, 1);
     assert!(waits.waits_ms().is_empty());
     assert_eq!(fake.seen().len(), 1);
+}
+
+/// Lets so many calls through; the next ones are to wait so long, each once.
+struct Spent {
+    left: Mutex<u32>,
+    waits: Mutex<Vec<u64>>,
+}
+
+#[async_trait]
+impl Quota for Spent {
+    async fn take(&self) -> Result<(), Duration> {
+        let mut left = self.left.lock().unwrap();
+        if *left == 0
+            && let Some(wait) = self.waits.lock().unwrap().pop()
+        {
+            return Err(Duration::from_millis(wait));
+        }
+        *left = left.saturating_sub(1);
+        Ok(())
+    }
+}
+
+fn spent(left: u32, waits: &[u64]) -> Arc<Spent> {
+    Arc::new(Spent { left: Mutex::new(left), waits: Mutex::new(waits.to_vec()) })
+}
+
+#[tokio::test]
+async fn each_attempt_waits_until_the_quota_of_calls_lets_it_through() {
+    let Setup { ai, waits, fake } = setup([Reply::Status(500, None)]).await;
+    let ai = ai.within(spent(1, &[1200, 2400]));
+    assert_eq!(ai.judge_answer(&judge(GOOD)).await.unwrap().call.attempt, 2);
+    // Before the second attempt: as after any failure, and then twice for the quota.
+    assert_eq!(waits.waits_ms(), [1000, 2400, 1200]);
+    assert_eq!(fake.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn where_the_quota_of_calls_would_be_waited_for_too_long_the_next_provider_answers() {
+    let Setup { ai, waits, fake } = setup([]).await;
+    let ai = ai.within(spent(0, &[20_000, 20_000]));
+    let chain = AiChain::new(vec![Arc::new(ai), Arc::new(RulesAi)]);
+    let answered = chain.judge_answer(&judge(GOOD)).await.unwrap();
+    assert!(answered.provenance.fallback);
+    assert_eq!(answered.provenance.provider, PROVIDER);
+    let [failed] = &answered.failed_calls[..] else { panic!("one has failed") };
+    let retry_after = Duration::from_secs(20);
+    assert_eq!(failed.error, AiError::QuotaSpent { retry_after });
+    assert_eq!(failed.error.code(), "AI_002");
+    assert_eq!(waits.waits_ms(), [20_000]);
+    assert!(fake.seen().is_empty());
 }
 
 #[tokio::test]

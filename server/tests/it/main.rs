@@ -25,6 +25,7 @@ mod faults;
 mod job;
 mod letters;
 mod logins;
+mod model_calls;
 mod onboarding;
 mod operating;
 mod operators;
