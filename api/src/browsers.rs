@@ -19,9 +19,9 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
-use crate::GRAPHQL;
 use crate::transport::codes::{self, Refusal};
 use crate::transport::{self, RequestId, TraceParent, purpose};
+use crate::{GRAPHQL, requests};
 
 /// How long a browser may keep the answer to its question whether a request is allowed.
 const KEPT: Duration = Duration::from_secs(600);
@@ -50,7 +50,7 @@ const UNLESS_SAID: [(HeaderName, &str); 2] = [
 #[error("{0:?} is no origin, such as https://app.example.com: lower case, no usual port, no path")]
 pub struct OriginInvalid(String);
 
-/// The same routes, closed to pages of all origins but the own one and these.
+/// The same routes, closed to pages of all origins but the own one and these; each request is told of.
 ///
 /// # Errors
 /// [`OriginInvalid`].
@@ -83,6 +83,7 @@ pub fn guarded(routes: Router, origins: &[String]) -> Result<Router, OriginInval
             header::ETAG,
             header::CONTENT_DISPOSITION,
             header::RETRY_AFTER,
+            requests::RESPONSE_TIME,
             HeaderName::from_static("ratelimit"),
             HeaderName::from_static("ratelimit-policy"),
         ])
@@ -91,8 +92,9 @@ pub fn guarded(routes: Router, origins: &[String]) -> Result<Router, OriginInval
     let judge = Router::new().fallback(async || StatusCode::OK).layer(foreign_posts.clone());
     let sockets = from_fn(move |request, next| as_a_post(judge.clone(), request, next));
     // The last is the outermost.
-    let routes = routes.layer(foreign_posts).layer(sockets).layer(cors);
-    Ok(routes.layer(map_response(told)).layer(CompressionLayer::new().compress_when(pays_off())))
+    let routes = requests::complete(routes).layer(foreign_posts).layer(sockets).layer(cors);
+    let routes = routes.layer(map_response(told)).layer(from_fn(requests::told));
+    Ok(routes.layer(CompressionLayer::new().compress_when(pays_off())))
 }
 
 /// What gets smaller by being packed: no files of people, which are packed already or small, and no

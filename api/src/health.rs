@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
 use futures::future::BoxFuture;
-use projections::lag;
+use projections::{Reads, lag};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -17,6 +17,9 @@ use crate::ApiState;
 /// Asks one part whether it answers. The reason of a failure is for the log only.
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+/// Tells everything measured, in the text format of Prometheus.
+pub type Measured = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// What the process that serves knows of its surroundings.
 #[derive(Clone)]
 pub struct Health {
@@ -24,8 +27,6 @@ pub struct Health {
     pub database: Probe,
     /// Asks the Kafka brokers; `None` where the product runs without.
     pub kafka: Option<Probe>,
-    /// Everything measured, in the text format of Prometheus.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Version of the product.
     pub version: &'static str,
 }
@@ -52,7 +53,7 @@ impl Standing {
     }
 }
 
-/// The edges `/health`, `/health/db`, `/health/kafka`, `/health/projections`, `/ready`, `/metrics`.
+/// The edges `/health`, `/health/db`, `/health/kafka`, `/health/projections`, `/ready`.
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/health", get(health))
@@ -60,7 +61,6 @@ pub fn router(state: ApiState) -> Router {
         .route("/health/kafka", get(kafka))
         .route("/health/projections", get(projections))
         .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
         .with_state(state)
 }
 
@@ -148,10 +148,17 @@ async fn projections(State(state): State<ApiState>) -> Response {
     }
 }
 
-async fn metrics(State(state): State<ApiState>) -> Response {
-    if !matches!(timeout(PATIENCE, lag::recent(&state.reads)).await, Ok(Ok(_))) {
+/// The edge `/metrics`. Where the read models can be asked, how far they are behind is measured first.
+pub fn metrics(measured: Measured, reads: Option<Reads>) -> Router {
+    Router::new().route("/metrics", get(told)).with_state((measured, reads))
+}
+
+async fn told(State((measured, reads)): State<(Measured, Option<Reads>)>) -> Response {
+    if let Some(reads) = &reads
+        && !matches!(timeout(PATIENCE, lag::recent(reads)).await, Ok(Ok(_)))
+    {
         tracing::debug!("the lag of read models is as it was measured last");
     }
-    let text = (state.health.metrics)();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    let media = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    ([media], measured()).into_response()
 }

@@ -33,6 +33,7 @@ mod permission;
 mod proof;
 mod rate_limits;
 mod registration;
+mod requests;
 mod scalars;
 pub mod schema;
 mod scope;
@@ -94,18 +95,18 @@ const GRAPHQL: &str = "/graphql";
 /// | route | what |
 /// |---|---|
 /// | `/graphql` | GraphQL: POST, GET for queries, graphql-transport-ws, Server-Sent Events |
-/// | `/graphiql` | the page for trying it by hand |
 /// | `POST /files/resumes` | upload of a résumé, multipart |
 /// | `GET /files/resumes/{id}` | the file, for who may see the candidate |
 /// | `/.well-known/jwks.json` | public keys of the access tokens |
 /// | `/proof/keys`, `/proof/checkpoint` | public keys of the log, its newest signed checkpoint |
 /// | `/health`, `/health/db`, `/health/kafka`, `/health/projections` | what lives |
 /// | `/ready` | whether requests can be served |
-/// | `/metrics` | measurements for Prometheus |
+///
+/// Beside them there are [`explorer::router`], the page for trying the API by hand, and
+/// [`health::metrics`].
 pub fn router(state: ApiState) -> Router {
     let (schema, auth) = (Recording(schema::schema(state.clone())), Auth(state.clone()));
     transport::router(GRAPHQL, schema, auth, state.settings.clone())
-        .merge(explorer::router())
         .merge(files::router(state.clone()))
         .merge(health::router(state.clone()))
         .merge(proof::router(state.clone()))

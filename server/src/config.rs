@@ -55,6 +55,10 @@ pub struct Config {
 pub struct Http {
     /// Address listened on.
     pub listen: SocketAddr,
+    /// Address at which `/metrics` is told, by every role; empty tells it at `listen`.
+    pub metrics_listen: String,
+    /// Whether there is a page for trying the API by hand, `/graphiql`.
+    pub explorer: bool,
     /// Origins beside the own one whose pages may call the API, as a list or with commas.
     #[serde(deserialize_with = "listed")]
     pub cors_origins: Vec<String>,
@@ -295,6 +299,8 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            metrics_listen: String::new(),
+            explorer: true,
             cors_origins: vec![],
             head_seconds: 30,
             stall_seconds: 30,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use api::health::{Health, Probe};
+use api::health::{self, Health, Measured, Probe};
 use api::peer::Proxies;
+use api::transport::SocketSettings;
 use api::transport::documents::Trusted;
-use api::{ApiState, transport};
+use api::{ApiState, explorer, transport};
 use eventlog::kafka::{self, KafkaSettings};
 use identity::Identity;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,7 +21,15 @@ use tokio_util::task::TaskTracker;
 use crate::parts::{self, Parts};
 use crate::wall;
 
-/// The API's routes.
+/// The routes of the API, and those of whoever looks after the process.
+pub struct Routes {
+    /// The API, with the page for trying it by hand where the settings want it.
+    pub api: axum::Router,
+    /// What was measured.
+    pub metrics: axum::Router,
+}
+
+/// What is served.
 ///
 /// # Errors
 /// When the list of trusted documents cannot be read, that of trusted proxies has no addresses, or the
@@ -31,9 +40,13 @@ pub async fn router(
     metrics: PrometheusHandle,
     stop: &CancellationToken,
     tasks: &TaskTracker,
-) -> anyhow::Result<axum::Router> {
+) -> anyhow::Result<Routes> {
     let proxies = Proxies::parse(&parts.config.http.trusted_proxies);
+    // Sooner than the connection itself is cut, so that a socket can be closed with a code.
+    let stall = Duration::from_secs(parts.config.http.stall_seconds);
+    let socket = SocketSettings { write_timeout: stall * 2 / 3, ..Default::default() };
     let settings = transport::Settings {
+        socket,
         trusted: trusted(parts)?,
         proxies: proxies.context("http.trusted_proxies")?,
         ..Default::default()
@@ -48,7 +61,8 @@ pub async fn router(
     let live = LiveTail::start(parts.log(), parts.codec.clone(), stop.clone());
     let tail = live.clone();
     tasks.spawn(async move { tail.stopped().await });
-    Ok(api::router(ApiState {
+    let metrics = health::metrics(measured(metrics), Some(reads.clone()));
+    let api = api::router(ApiState {
         bus: Arc::clone(&parts.bus),
         access: api::Recorder::new(Arc::clone(&parts.bus)),
         identity,
@@ -59,12 +73,18 @@ pub async fn router(
         health: Health {
             database: database(parts.pool.clone()),
             kafka: parts.kafka().map(broker),
-            metrics: Arc::new(move || metrics.render()),
             version: env!("CARGO_PKG_VERSION"),
         },
         settings,
         tasks: tasks.clone(),
-    }))
+    });
+    let api = if parts.config.http.explorer { api.merge(explorer::router()) } else { api };
+    Ok(Routes { api, metrics })
+}
+
+/// What the handle renders, for the edge that tells it.
+pub fn measured(metrics: PrometheusHandle) -> Measured {
+    Arc::new(move || metrics.render())
 }
 
 /// The documents that the settings name; `None` is any.

@@ -275,15 +275,18 @@ async fn with_database(
             Role::Keys { verb } => signing_keys::administer(&parts.pool, &verb).await?,
             Role::Relay { verb: Some(RelayVerb::Check) } => relay_check(&parts).await?,
             Role::Relay { verb: None } => {
+                roles.measure(metrics).await?;
                 roles.prove().await?;
                 roles.relay()?;
                 until_told().await?;
             }
             Role::Project => {
+                roles.measure(metrics).await?;
                 roles.project().await?;
                 until_told().await?;
             }
             Role::React => {
+                roles.measure(metrics).await?;
                 roles.react().await?;
                 until_told().await?;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use api::browsers;
+use api::{browsers, health};
 use eventlog::deadlines::{Deadlines, PostgresDeadlines};
 use eventlog::fail_point::FailPoint;
 use eventlog::kafka::lease::PgLeases;
@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::edge::Routes;
 use crate::listen::{self, Patience};
 use crate::parts::Parts;
 use crate::projectors::Projectors;
@@ -61,17 +62,47 @@ impl Roles {
             .await
             .with_context(|| format!("http.listen: {wanted} cannot be listened on"))?;
         let address = listener.local_addr()?;
-        let router = edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks)
-            .await?
-            .merge(published::serve::router(&self.parts.config.kafka)?);
+        let Routes { api, metrics } =
+            edge::router(&self.parts, identity, metrics, &self.stop, &self.tasks).await?;
+        let router = match self.measure_at(metrics.clone()).await? {
+            true => api,
+            false => api.merge(metrics),
+        };
+        let router = router.merge(published::serve::router(&self.parts.config.kafka)?);
         let router = browsers::guarded(router, &self.parts.config.http.cors_origins)
             .context("http.cors_origins")?;
-        let patience = Patience {
-            head: Duration::from_secs(self.parts.config.http.head_seconds),
-            stall: Duration::from_secs(self.parts.config.http.stall_seconds),
-        };
-        self.tasks.spawn(listen::serve(listener, router, patience, self.stop.clone()));
+        self.listen(listener, router);
         Ok(address)
+    }
+
+    /// Tells what was measured, where a role that serves nothing else is to.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub async fn measure(&self, metrics: PrometheusHandle) -> anyhow::Result<()> {
+        self.measure_at(health::metrics(edge::measured(metrics), None)).await.map(drop)
+    }
+
+    /// Serves these routes at an address of their own; `false` where the settings name none.
+    async fn measure_at(&self, routes: axum::Router) -> anyhow::Result<bool> {
+        let wanted = self.parts.config.http.metrics_listen.as_str();
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let listener = TcpListener::bind(wanted)
+            .await
+            .with_context(|| format!("http.metrics_listen: {wanted} cannot be listened on"))?;
+        self.listen(listener, routes);
+        Ok(true)
+    }
+
+    fn listen(&self, listener: TcpListener, routes: axum::Router) {
+        let http = &self.parts.config.http;
+        let patience = Patience {
+            head: Duration::from_secs(http.head_seconds),
+            stall: Duration::from_secs(http.stall_seconds),
+        };
+        self.tasks.spawn(listen::serve(listener, routes, patience, self.stop.clone()));
     }
 
     /// The projectors: a loop for each generation of each read model that this program follows, also

@@ -105,6 +105,9 @@ codes! {
     ORIGIN_FORBIDDEN 403 Transport
         "A page of another origin sent a change, and the settings do not name its origin."
         "Let the operator add the page's origin to http.cors_origins."
+    PATH_NOT_FOUND 404 Transport
+        "There is nothing at this path."
+        "The API is at /graphql; ARCHITECTURE.md lists the other edges."
     METHOD_NOT_ALLOWED 405 Transport
         "The HTTP method does not fit: a mutation over GET, or a method other than GET and POST."
         "Send the operation with POST."

@@ -83,6 +83,10 @@ impl Close {
         Self::new(code, format!("Too many connections, try again in {after} s"))
     }
 
+    fn stalled() -> Self {
+        Self::new(1013, "Nothing was read for too long: go on after the last cursor")
+    }
+
     fn session_end() -> Self {
         Self::new(4403, "The session has ended")
     }
@@ -128,7 +132,7 @@ pub(super) async fn serve<E: Executor, A: Authenticate>(
     let span = tracing::info_span!("api.graphql.socket", request.id = %request_id);
     metrics::gauge!("api_sockets").increment(1.0);
     let has_protocol = socket.protocol().is_some();
-    let (sink, stream) = socket.split();
+    let (mut sink, stream) = socket.split();
     let (queue, waiting) = mpsc::channel(transport.settings.socket.queue_messages.max(1));
     let reader = Reader {
         write_timeout: transport.settings.socket.write_timeout,
@@ -146,9 +150,13 @@ pub(super) async fn serve<E: Executor, A: Authenticate>(
     let write_timeout = reader.write_timeout;
     async {
         // Either loop ends the socket: dropping the reader aborts all of its operations.
-        tokio::select! {
-            () = reader.serve(stream, has_protocol) => {}
-            () = write(sink, waiting, write_timeout) => {}
+        let has_stalled = tokio::select! {
+            () = reader.serve(stream, has_protocol) => false,
+            has_stalled = write(&mut sink, waiting, write_timeout) => has_stalled,
+        };
+        if has_stalled {
+            // Whoever reads on soon learns why; what was begun is sent before.
+            let _ = timeout(CLOSE_TIMEOUT, sink.send(Close::stalled().frame())).await;
         }
     }
     .instrument(span)
@@ -156,13 +164,13 @@ pub(super) async fn serve<E: Executor, A: Authenticate>(
     metrics::gauge!("api_sockets").decrement(1.0);
 }
 
-/// Sends what waits. Returns once the peer is gone or takes nothing; after a close it leaves the end
-/// to the reader, which waits for the peer's own.
+/// Sends what waits. Returns once the peer is gone, or takes nothing (`true`); after a close it leaves
+/// the end to the reader, which waits for the peer's own.
 async fn write(
-    mut sink: SplitSink<WebSocket, Message>,
+    sink: &mut SplitSink<WebSocket, Message>,
     mut waiting: mpsc::Receiver<Outgoing>,
     write_timeout: Duration,
-) {
+) -> bool {
     while let Some(outgoing) = waiting.recv().await {
         let mut closing = false;
         let message = match outgoing {
@@ -177,9 +185,11 @@ async fn write(
         match timeout(write_timeout, sink.send(message)).await {
             Ok(Ok(())) if closing => return std::future::pending().await,
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) => return false,
+            Err(_elapsed) => return !closing,
         }
     }
+    false
 }
 
 struct Reader<E, A: Authenticate> {

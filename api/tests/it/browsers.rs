@@ -87,6 +87,21 @@ async fn every_answer_binds_the_browser_that_gets_it() {
             "/own" => assert_eq!((policy, caching), ("own", Some("public"))),
             _ => assert!(policy.starts_with("default-src 'self';") && caching == Some("no-store")),
         }
+        let time = told(&answer, "x-response-time").and_then(|time| time.strip_suffix("ms"));
+        time.and_then(|time| time.parse::<f64>().ok()).expect("a time in milliseconds");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_path_or_not_asked_like_this_is_refused_with_a_code() {
+    let routes = Routes::open_to(&[]).await;
+    for (path, code, allowed) in
+        [("/nothing-here", "PATH_NOT_FOUND", None), ("/write", "METHOD_NOT_ALLOWED", Some("POST"))]
+    {
+        let answer = routes.request(Method::GET, path).send().await.expect("an answer");
+        assert_eq!(told(&answer, "allow"), allowed);
+        let answer: serde_json::Value = answer.json().await.expect("JSON");
+        assert_eq!(answer["errors"][0]["extensions"]["code"], code);
     }
 }
 

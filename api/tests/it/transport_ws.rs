@@ -405,7 +405,7 @@ async fn a_socket_runs_a_bounded_number_of_operations() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_cut_and_the_others_are_served() {
+async fn a_client_that_does_not_read_is_closed_with_a_code_and_the_others_are_served() {
     let write_timeout = Duration::from_millis(200);
     let settings = with_socket(SocketSettings { write_timeout, ..SocketSettings::default() });
     let server = Server::with(settings).await;
@@ -415,7 +415,15 @@ async fn a_client_that_does_not_read_is_cut_and_the_others_are_served() {
     eventually("it opens", || n_open() == 1).await;
     socket.subscribe("f", "subscription { flood }").await;
     assert_eq!(server.ask("{ hello }").await.0, 200);
-    eventually("the socket is cut", || n_open() == 0).await;
+    eventually("its operations end", || n_open() == 0).await;
+    let closed = loop {
+        match socket.hear().await {
+            Heard::Message(_) => {}
+            Heard::Closed(code, _) => break code,
+            Heard::Gone => panic!("closed without a code"),
+        }
+    };
+    assert_eq!(closed, 1013);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, text};
 use crate::job::Company;
 use crate::orders::{append_of_another_release, stream};
+use crate::process::free_port;
 use crate::world::{World, until};
 
 const PARKED: &str = "{ parkedStreams { id consumer aggregate version error retryBy } }";
@@ -144,4 +145,33 @@ async fn read_models_are_rebuilt_by_command_beside_a_running_program() {
     let (code, said) = world.run(&["rebuild", "--back", "jobs"]).await;
     assert!(!code.success() && said.contains("no earlier generation"), "{said}");
     world.read_models_equal_their_rebuild().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_measured_is_told_at_an_address_of_its_own_by_every_role() {
+    let world = World::without_kafka().await;
+    world.migrate().await;
+    let (of_serve, of_project) = (address_of(free_port()), address_of(free_port()));
+    let listens = "COLLOQUY_HTTP__METRICS_LISTEN";
+    let settings = [(listens, of_serve.as_str()), ("COLLOQUY_HTTP__EXPLORER", "false")];
+    let mut serve = world.start_with("serve", &settings);
+    let _project = world.start_with("project", &[(listens, of_project.as_str())]);
+    let client = serve.client().await;
+    for path in ["/metrics", "/graphiql"] {
+        assert_eq!(client.get(path).await.expect("an answer").0, 404, "{path}");
+    }
+    for (address, measured) in
+        [(of_serve, "colloquy_projection_lag_positions"), (of_project, "colloquy_")]
+    {
+        until("it is told", async || {
+            let answer = reqwest::get(format!("http://{address}/metrics")).await.ok()?;
+            let text = answer.text().await.ok()?;
+            text.contains(measured).then_some(())
+        })
+        .await;
+    }
+}
+
+fn address_of(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
