@@ -36,7 +36,7 @@ psql -q "$TEST_DATABASE_URL" -c "create database $database"
 export DATABASE_URL=${TEST_DATABASE_URL%/*}/$database
 export COLLOQUY_DATA_DIR=$work/data COLLOQUY_KAFKA__PREFIX=$prefix COLLOQUY_KAFKA__PUBLIC_TOPICS=true
 COLLOQUY_SECRETS__MASTER_KEY=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
-COLLOQUY_OPERATOR__PASSWORD=$(od -An -tx1 -N12 /dev/urandom | tr -d ' \n')
+COLLOQUY_OPERATOR__PASSWORD=Op-1$(od -An -tx1 -N12 /dev/urandom | tr -d ' \n')
 export COLLOQUY_SECRETS__MASTER_KEY COLLOQUY_OPERATOR__PASSWORD COLLOQUY_OPERATOR__EMAIL=operator@platform.example
 export COLLOQUY_HTTP__LISTEN=127.0.0.1:0 COLLOQUY_LIMITS__ENABLED=false
 mkdir "$work/data"

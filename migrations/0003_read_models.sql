@@ -18,6 +18,7 @@ create table rm_member (
   email      text,
   role       text        not null,
   department text,
+  manager_id uuid,
   account_id uuid,
   status     text        not null,
   version    bigint      not null,

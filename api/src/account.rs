@@ -144,7 +144,8 @@ pub struct ResetPasswordInput {
     /// The token of the letter.
     #[graphql(secret)]
     token: String,
-    /// The new password: 10 to 128 characters, a letter and a character that is none among them.
+    /// The new password: 10 to 128 characters, among them an upper-case letter, a digit, and a character
+    /// that is neither letter nor digit.
     #[graphql(secret)]
     new_password: String,
 }
@@ -155,7 +156,8 @@ pub struct ChangePasswordInput {
     /// The password at present.
     #[graphql(secret)]
     old_password: String,
-    /// The new password: 10 to 128 characters, a letter and a character that is none among them.
+    /// The new password: 10 to 128 characters, among them an upper-case letter, a digit, and a character
+    /// that is neither letter nor digit.
     #[graphql(secret)]
     new_password: String,
 }

@@ -203,6 +203,7 @@ mod tests {
         "assignCandidate",
         "assignInterviewer",
         "assignRole",
+        "updateMember",
         "cancelInterview",
         "changeApplicationStatus",
         "closeJob",

@@ -125,6 +125,11 @@ impl Member {
         self.0.department.as_deref()
     }
 
+    /// To whom the person reports, if known.
+    async fn manager(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Member>> {
+        Ok(one(&ctx.loaders()?.members, self.0.manager_id).await?.map(Member))
+    }
+
     /// Where the member stands.
     async fn status(&self) -> MemberStatus {
         self.0.status.into()
@@ -522,8 +527,8 @@ pub struct AcceptInvitationInput {
     /// The invitation, as it was shown.
     #[graphql(secret)]
     token: String,
-    /// Password of the new login: 10 to 128 characters, a letter and a character that is none among
-    /// them. If the address has a login already, its password.
+    /// Password of the new login: 10 to 128 characters, among them an upper-case letter, a digit, and a
+    /// character that is neither letter nor digit. If the address has a login already, its password.
     #[graphql(secret)]
     password: String,
 }
@@ -577,6 +582,23 @@ pub struct RenewInvitationInput {
     member_id: ID,
 }
 
+/// Changes what is known of a member. What is left out is taken away.
+#[derive(InputObject)]
+pub struct UpdateMemberInput {
+    /// Idempotency key.
+    command_id: Uuid,
+    /// Version that the client saw; another one found is refused with `VERSION_CONFLICT`.
+    expected_version: Option<i32>,
+    /// Whom.
+    member_id: ID,
+    /// Name in full.
+    full_name: String,
+    /// Department, if known.
+    department: Option<String>,
+    /// To whom the person reports: another member, who has joined and is active.
+    manager_id: Option<ID>,
+}
+
 /// Gives a member another role.
 #[derive(InputObject)]
 pub struct AssignRoleInput {
@@ -616,6 +638,7 @@ inputs! {
     RegisterCompanyInput => "registerCompany";
     InviteMemberInput => "inviteMember";
     RenewInvitationInput => "renewInvitation", expected_version;
+    UpdateMemberInput => "updateMember", expected_version;
     AssignRoleInput => "assignRole", expected_version;
     DeactivateMemberInput => "deactivateMember", expected_version;
     ReactivateMemberInput => "reactivateMember", expected_version;
@@ -718,6 +741,15 @@ impl CompanyMutation {
         }
     }
 
+    /// Changes name, department and manager of a member.
+    async fn update_member(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The member, and what is known now.")] input: UpdateMemberInput,
+    ) -> async_graphql::Result<MemberPayload> {
+        answer(ctx, update_member(ctx, &input).await)
+    }
+
     /// Gives a member another role. It holds from the member's next request on.
     async fn assign_role(
         &self,
@@ -759,6 +791,18 @@ async fn change(
     let member: MemberId = id("memberId", member_id)?;
     let receipt = execute::<MemberAggregate>(ctx, input, member.0, command).await?;
     Ok((entity::<members::Members>(ctx, &receipt).await?.map(Member), receipt))
+}
+
+async fn update_member(
+    ctx: &Context<'_>,
+    input: &UpdateMemberInput,
+) -> Result<Done<Member>, ApiError> {
+    let profile = member::Command::ChangeProfile {
+        full_name: input.full_name.clone(),
+        department: input.department.clone(),
+        manager_id: optional_id("managerId", input.manager_id.as_ref())?,
+    };
+    change(ctx, input, &input.member_id, profile).await
 }
 
 async fn invite_member(

@@ -278,6 +278,7 @@ fn field_of(refusal: &(dyn PublicCode + Send + Sync + 'static)) -> Option<&'stat
         "JOB_NO_SUCH_MANAGER" => "hiringManagerId",
         "JOB_UNKNOWN_DIMENSION" => "dimensions",
         "MEMBER_PLATFORM_ROLE" => "role",
+        "MEMBER_NO_SUCH_MANAGER" => "managerId",
         "APPLICATION_ILLEGAL_MOVE" => "status",
         "VERDICT_NO_EVIDENCE"
         | "VERDICT_FOREIGN_EVIDENCE"

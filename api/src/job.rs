@@ -4,7 +4,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use domain::ids::{JobId, MemberId, QuestionId};
 use domain::job::{self, Job as JobAggregate};
-use domain::permission::Action;
+use domain::permission::{self, Action};
 use domain::values::Weight;
 use projections::jobs;
 use uuid::Uuid;
@@ -594,7 +594,12 @@ async fn create(ctx: &Context<'_>, input: &CreateJobInput) -> Result<Done<Job>, 
     let caller = ctx.caller()?;
     let job = JobId(commands::derive_id(&caller, input.command_id, "job", 0));
     let owner: Option<MemberId> = optional_id("hiringManagerId", input.hiring_manager_id.as_ref())?;
-    let hiring_manager = owner.or(caller.member()).ok_or_else(ApiError::forbidden)?;
+    let hiring_manager = owner.or(caller.member()).ok_or_else(|| {
+        match permission::scope(&caller, Action::WriteJob).is_empty() {
+            true => ApiError::forbidden(),
+            false => ApiError::invalid("hiringManagerId", "must name a member: you are none"),
+        }
+    })?;
     let description = job::Description {
         title: input.title.clone(),
         department: input.department.clone(),

@@ -253,6 +253,9 @@ entries! {
     "MEMBER_DEACTIVATED" Conflict 409
         "The member is deactivated."
         "Reactivate the member first."
+    "MEMBER_NO_SUCH_MANAGER" ValidationFailed 400
+        "Nobody of this id has joined the company and is active there, or it is the person in question."
+        "Name another active member as manager, or none."
     "MEMBER_PLATFORM_ROLE" ValidationFailed 400
         "The role belongs to the platform and cannot be given in a company."
         "Choose a role of the company."

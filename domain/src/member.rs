@@ -11,6 +11,9 @@ use crate::permission::{Action, Relation};
 use crate::personal::{Personal, Subject};
 use crate::values::{self, Invalid};
 
+/// Most characters of a department's name.
+const MAX_DEPARTMENT_CHARS: usize = 100;
+
 /// What can be asked of a member.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -34,6 +37,15 @@ pub enum Command {
     Join {
         /// The login.
         account_id: AccountId,
+    },
+    /// Change what the company knows of the person.
+    ChangeProfile {
+        /// The person's name.
+        full_name: String,
+        /// Department, if known.
+        department: Option<String>,
+        /// To whom the person reports, if known.
+        manager_id: Option<MemberId>,
     },
     /// Give another role.
     AssignRole {
@@ -69,6 +81,15 @@ pub enum Event {
         /// The login.
         account_id: AccountId,
     },
+    /// What the company knows of the person changed.
+    ProfileChanged {
+        /// The person's name.
+        full_name: Personal<String>,
+        /// Department, if known.
+        department: Option<String>,
+        /// To whom the person reports, if known.
+        manager_id: Option<MemberId>,
+    },
     /// The role changed.
     RoleAssigned {
         /// Role before.
@@ -100,6 +121,9 @@ pub enum Refusal {
     /// The member has no rights at present.
     #[error("the member is deactivated")]
     Deactivated,
+    /// The manager is nobody who joined the company and is active there, or the person in question.
+    #[error("there is no such active member to report to")]
+    NoSuchManager,
     /// The role belongs to the platform, not to a company.
     #[error("the role cannot be given in a company")]
     PlatformRole,
@@ -119,6 +143,7 @@ impl PublicCode for Refusal {
             Self::AlreadyInvited => "MEMBER_ALREADY_INVITED",
             Self::AlreadyJoined => "MEMBER_ALREADY_JOINED",
             Self::Deactivated => "MEMBER_DEACTIVATED",
+            Self::NoSuchManager => "MEMBER_NO_SUCH_MANAGER",
             Self::PlatformRole => "MEMBER_PLATFORM_ROLE",
             Self::OwnAdministration => "MEMBER_OWN_ADMINISTRATION",
             Self::OnlyAdministrators => "AUTH_003",
@@ -126,10 +151,19 @@ impl PublicCode for Refusal {
     }
 }
 
+/// What the company knows of the person.
+#[derive(Clone, Debug, PartialEq)]
+struct Profile {
+    full_name: Personal<String>,
+    department: Option<String>,
+    manager_id: Option<MemberId>,
+}
+
 /// What decisions about a member read.
 #[derive(Clone, Debug, Default)]
 pub struct Member {
     subject: Option<Subject>,
+    profile: Option<Profile>,
     role: Option<Role>,
     account: Option<AccountId>,
     deactivated: bool,
@@ -153,6 +187,10 @@ impl Member {
     pub fn is_active(&self) -> bool {
         self.account.is_some() && !self.deactivated
     }
+}
+
+fn department(text: String) -> Result<String, Invalid> {
+    values::short_line("department", &text, MAX_DEPARTMENT_CHARS)
 }
 
 /// A company administrator is made, changed or removed only by another one (or with the company).
@@ -181,9 +219,10 @@ impl Aggregate for Member {
 
     fn action(command: &Command) -> Action {
         match command {
-            Command::Invite { .. } | Command::RenewInvitation | Command::AssignRole { .. } => {
-                Action::ManageMembers
-            }
+            Command::Invite { .. }
+            | Command::RenewInvitation
+            | Command::ChangeProfile { .. }
+            | Command::AssignRole { .. } => Action::ManageMembers,
             Command::Join { .. } => Action::JoinCompany,
             Command::Deactivate | Command::Reactivate => Action::DeactivateMember,
         }
@@ -193,8 +232,13 @@ impl Aggregate for Member {
         Relation::default()
     }
 
-    fn references(&self, _: &Command) -> Vec<Reference> {
-        vec![]
+    fn references(&self, command: &Command) -> Vec<Reference> {
+        match command {
+            Command::ChangeProfile { manager_id: Some(manager), .. } => {
+                vec![Reference::Member(*manager)]
+            }
+            _ => vec![],
+        }
     }
 
     fn subject(&self) -> Option<Subject> {
@@ -207,8 +251,7 @@ impl Aggregate for Member {
                 Command::Invite { member_id, email, full_name, role, department } => {
                     may_touch(context.caller, role)?;
                     let subject = Subject::Member(member_id);
-                    let department =
-                        department.map(|d| values::line("department", &d)).transpose()?;
+                    let department = department.map(self::department).transpose()?;
                     Ok(vec![Event::Invited {
                         email: Personal::new(subject, values::email("email", &email)?),
                         full_name: Personal::new(subject, values::line("fullName", &full_name)?),
@@ -243,6 +286,29 @@ impl Aggregate for Member {
                 Some(was) if was == account_id => Ok(vec![]),
                 Some(_) => Err(Refusal::AlreadyJoined),
             },
+            Command::ChangeProfile { full_name, department, manager_id } => {
+                may_touch(context.caller, role)?;
+                let subject = self.subject.ok_or(Refusal::Missing)?;
+                let full_name = values::line("fullName", &full_name)?;
+                let department = department.map(self::department).transpose()?;
+                let profile = Profile {
+                    full_name: Personal::new(subject, full_name),
+                    department,
+                    manager_id,
+                };
+                if self.profile.as_ref() == Some(&profile) {
+                    return Ok(vec![]);
+                }
+                let is_manager = |id: MemberId| {
+                    Subject::Member(id) != subject
+                        && context.facts.members.get(&id).is_some_and(Self::is_active)
+                };
+                if !manager_id.is_none_or(is_manager) {
+                    return Err(Refusal::NoSuchManager);
+                }
+                let Profile { full_name, department, manager_id } = profile;
+                Ok(vec![Event::ProfileChanged { full_name, department, manager_id }])
+            }
             Command::AssignRole { role: to } => {
                 may_touch(context.caller, role)?;
                 may_touch(context.caller, to)?;
@@ -260,9 +326,21 @@ impl Aggregate for Member {
 
     fn evolve(mut self, event: &Event, _: DateTime<Utc>) -> Self {
         match event {
-            Event::Invited { email, role, .. } => {
+            Event::Invited { email, full_name, role, department } => {
                 self.subject = Some(email.subject());
                 self.role = Some(*role);
+                self.profile = Some(Profile {
+                    full_name: full_name.clone(),
+                    department: department.clone(),
+                    manager_id: None,
+                });
+            }
+            Event::ProfileChanged { full_name, department, manager_id } => {
+                self.profile = Some(Profile {
+                    full_name: full_name.clone(),
+                    department: department.clone(),
+                    manager_id: *manager_id,
+                });
             }
             Event::InvitationRenewed {} => {}
             Event::Joined { account_id } => self.account = Some(*account_id),

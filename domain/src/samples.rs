@@ -524,6 +524,11 @@ fn members() -> Vec<member::Event> {
         },
         Event::InvitationRenewed {},
         Event::Joined { account_id: ACCOUNT },
+        Event::ProfileChanged {
+            full_name: own("Ada Lindqvist-Berg"),
+            department: Some("Recruiting".into()),
+            manager_id: Some(MANAGER),
+        },
         Event::RoleAssigned { from: Role::Hr, to: Role::CompanyAdmin },
         Event::Deactivated {},
         Event::Reactivated {},

@@ -25,7 +25,15 @@ impl crate::PublicCode for Invalid {
 /// # Errors
 /// [`Invalid`] names the field and what is wrong with it.
 pub fn line(field: &'static str, text: &str) -> Result<String, Invalid> {
-    let text = bounded(field, text, 255)?;
+    short_line(field, text, 255)
+}
+
+/// One line of at most `max` characters, not empty.
+///
+/// # Errors
+/// [`Invalid`] names the field and what is wrong with it.
+pub fn short_line(field: &'static str, text: &str, max: usize) -> Result<String, Invalid> {
+    let text = bounded(field, text, max)?;
     if text.chars().any(char::is_control) {
         return Err(Invalid { field, why: "must not contain control characters".into() });
     }

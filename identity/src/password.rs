@@ -38,7 +38,8 @@ pub(crate) async fn turn() -> Result<Turn, IdentityError> {
     Ok(Turn { _permit: permit })
 }
 
-/// A password that meets the rules: 10 to 128 characters, a letter and something else among them.
+/// A password that meets the rules: 10 to 128 characters, among them an upper-case letter, a digit and
+/// a character that is neither letter nor digit (SEC-06).
 ///
 /// # Errors
 /// [`Invalid`] says which rule it breaks, never the password.
@@ -48,8 +49,9 @@ pub fn check_rules(password: &SecretString) -> Result<(), Invalid> {
     if !(10..=128).contains(&text.chars().count()) {
         return wrong("must have 10 to 128 characters");
     }
-    if !text.chars().any(char::is_alphabetic) || text.chars().all(char::is_alphabetic) {
-        return wrong("must have a letter and a character that is none");
+    let has = |kind: fn(char) -> bool| text.chars().any(kind);
+    if !(has(char::is_uppercase) && has(char::is_numeric) && has(|c| !c.is_alphanumeric())) {
+        return wrong("must have an upper-case letter, a digit, and a character that is neither");
     }
     Ok(())
 }
@@ -109,28 +111,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_fits_its_own_hash_only() {
-        let hashed = hash("correct horse 1".into()).await.expect("hashed");
+        let hashed = hash("Correct horse 1".into()).await.expect("hashed");
         assert!(hashed.starts_with("$argon2id$"));
         assert!(
-            verify(turn().await.expect("a turn"), "correct horse 1".into(), Some(hashed.clone()))
+            verify(turn().await.expect("a turn"), "Correct horse 1".into(), Some(hashed.clone()))
                 .await
         );
         assert!(
-            !verify(turn().await.expect("a turn"), "correct horse 2".into(), Some(hashed)).await
+            !verify(turn().await.expect("a turn"), "Correct horse 2".into(), Some(hashed)).await
         );
-        assert!(!verify(turn().await.expect("a turn"), "correct horse 1".into(), None).await);
+        assert!(!verify(turn().await.expect("a turn"), "Correct horse 1".into(), None).await);
     }
 
     #[tokio::test]
     async fn a_hash_by_bcrypt_fits_and_is_outdated() {
-        let hashed = bcrypt::hash("correct horse 1", 10).expect("hashed");
+        let hashed = bcrypt::hash("Correct horse 1", 10).expect("hashed");
         assert!(is_importable(&hashed) && is_outdated(&hashed));
         assert!(
-            verify(turn().await.expect("a turn"), "correct horse 1".into(), Some(hashed.clone()))
+            verify(turn().await.expect("a turn"), "Correct horse 1".into(), Some(hashed.clone()))
                 .await
         );
         assert!(
-            !verify(turn().await.expect("a turn"), "correct horse 2".into(), Some(hashed)).await
+            !verify(turn().await.expect("a turn"), "Correct horse 2".into(), Some(hashed)).await
         );
         for hash in
             ["", "$2b$31$", "plain text", "$2b$99$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_weak_password_is_refused() {
-        for weak in ["short 1", "onlyletters", "1234567890"] {
+        for weak in ["Short 1", "no upper case 1", "No digit in it", "Only2Letters4And6Digits"] {
             assert!(check_rules(&weak.into()).is_err(), "{weak}");
         }
     }

@@ -7,7 +7,7 @@ use domain::Event;
 use domain::caller::Role;
 use domain::ids::{AccountId, CompanyId, MemberId};
 use domain::member::Event::{
-    Deactivated, InvitationRenewed, Invited, Joined, Reactivated, RoleAssigned,
+    Deactivated, InvitationRenewed, Invited, Joined, ProfileChanged, Reactivated, RoleAssigned,
 };
 use domain::spelled;
 use domain::values::Spelled;
@@ -62,6 +62,8 @@ pub struct Row {
     pub role: Role,
     /// The department, if known.
     pub department: Option<String>,
+    /// To whom the person reports, if known.
+    pub manager_id: Option<MemberId>,
     /// The login, once the person joined.
     pub account_id: Option<AccountId>,
     /// Where the member stands.
@@ -102,6 +104,7 @@ impl Projector for Members {
                 email: email.get().cloned(),
                 role: *role,
                 department: department.clone(),
+                manager_id: None,
                 account_id: None,
                 status: Status::Invited,
                 version,
@@ -115,6 +118,11 @@ impl Projector for Members {
             Joined { account_id } => {
                 row.account_id = Some(*account_id);
                 row.status = Status::Active;
+            }
+            ProfileChanged { full_name, department, manager_id } => {
+                row.full_name = full_name.get().cloned();
+                row.department.clone_from(department);
+                row.manager_id = *manager_id;
             }
             RoleAssigned { to, .. } => row.role = *to,
             Deactivated {} => row.status = Status::Deactivated,

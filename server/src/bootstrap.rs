@@ -101,7 +101,7 @@ pub async fn development(
 fn login(email: &str) -> Login {
     let random: [u8; 12] = rand::random();
     let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    Login { email: email.to_owned(), password: format!("dev-{password}") }
+    Login { email: email.to_owned(), password: format!("Dev-1{password}") }
 }
 
 fn write_private(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -1,7 +1,8 @@
 //! Members: invitations, roles, and who may touch administrators.
 
-use domain::ids::AccountId;
+use domain::ids::{AccountId, MemberId};
 use domain::member::{Command, Event, Member, Refusal};
+use domain::personal::{Personal, Subject};
 use domain::testing::{Given, given};
 use domain::{Caller, Role};
 use uuid::Uuid;
@@ -105,4 +106,31 @@ fn nothing_is_done_to_who_was_not_invited() {
     let nothing = given::<Member>(noon(), &administrator(), []);
     nothing.when(Command::Deactivate).refused(Refusal::Missing);
     nothing.when(assign(Role::Hr)).refused(Refusal::Missing);
+}
+
+#[test]
+fn what_is_known_of_a_person_changes_and_the_manager_is_another_active_member() {
+    let change = |full_name: &str, manager_id| Command::ChangeProfile {
+        full_name: full_name.into(),
+        department: Some(" People ".into()),
+        manager_id,
+    };
+    let changed = |manager_id| Event::ProfileChanged {
+        full_name: Personal::new(Subject::Member(CY), "Cy Young".to_owned()),
+        department: Some("People".into()),
+        manager_id,
+    };
+    let member = |more| member(more).by(&ada()).facts(facts());
+    member(vec![]).when(change("Cy Young", None)).then([changed(None)]);
+    member(vec![]).when(change("Cy Young", Some(BO))).then([changed(Some(BO))]);
+    member(vec![changed(Some(BO))]).when(change("Cy Young", Some(BO))).nothing();
+    member(vec![changed(Some(BO))]).when(change("Cy Young", None)).then([changed(None)]);
+    member(vec![Event::Deactivated {}]).when(change("Cy Young", None)).then([changed(None)]);
+    member(vec![]).when(change(" ", None)).refused_with("VALIDATION_FAILED");
+    for nobody in [CY, MemberId(Uuid::from_u128(77))] {
+        member(vec![]).when(change("Cy Young", Some(nobody))).refused(Refusal::NoSuchManager);
+    }
+    let administrator = given::<Member>(noon(), &ada(), [invited(CY, Role::CompanyAdmin)]);
+    administrator.when(change("Cy Young", None)).refused(Refusal::OnlyAdministrators);
+    given::<Member>(noon(), &ada(), []).when(change("Cy", None)).refused(Refusal::Missing);
 }

@@ -39,7 +39,7 @@ struct World {
     clock: Arc<ManualClock>,
 }
 
-const PASSWORD: &str = "correct horse 1";
+const PASSWORD: &str = "Correct horse 1";
 
 fn password() -> SecretString {
     PASSWORD.into()
@@ -203,7 +203,7 @@ async fn a_deactivated_member_is_nobody_any_more() {
     let invited = w.identity.invite(&system, order(2), invitee("bo@acme.example", Role::Hr)).await;
     let invited = invited.expect("invited");
     let token = invited.token.expose_secret();
-    let session = w.identity.accept_invitation(token, "another horse 2".into(), None).await;
+    let session = w.identity.accept_invitation(token, "Another horse 2".into(), None).await;
     let session = session.expect("joined");
     let admin = Actor::Member(company.admin.member_id);
     let admin =
@@ -213,7 +213,7 @@ async fn a_deactivated_member_is_nobody_any_more() {
     done.expect("deactivated");
     let verified = w.identity.verify(session.access_token.expose_secret()).await;
     assert_eq!(code(verified), "INVALID_TOKEN");
-    let again = w.identity.sign_in("bo@acme.example", "another horse 2".into(), &anywhere()).await;
+    let again = w.identity.sign_in("bo@acme.example", "Another horse 2".into(), &anywhere()).await;
     assert_eq!(code(again), "AUTH_001");
 }
 
@@ -232,7 +232,7 @@ async fn an_invitation_is_shown_again_to_a_repeat_and_taken_up_by_one_person() {
     assert_eq!(code(w.identity.accept_invitation(token, password(), None).await), "ok");
     // A repeat by the same person is harmless, anybody else is refused.
     assert_eq!(code(w.identity.accept_invitation(token, password(), None).await), "ok");
-    let stranger = w.identity.accept_invitation(token, "another horse 2".into(), None).await;
+    let stranger = w.identity.accept_invitation(token, "Another horse 2".into(), None).await;
     assert_eq!(code(stranger), "AUTH_001");
     assert_eq!(
         code(w.identity.accept_invitation("garbage", password(), None).await),

@@ -73,7 +73,7 @@ impl Post {
 }
 
 const ADA: &str = "ada@acme.example";
-const NEW: &str = "battery staple 2";
+const NEW: &str = "Battery staple 2";
 
 async fn sign_in(w: &World, password: &str) -> &'static str {
     code(w.identity.sign_in(ADA, password.into(), &anywhere()).await)
@@ -124,7 +124,7 @@ async fn a_token_of_a_letter_ends_after_an_hour_and_with_the_next_password() {
     w.identity.request_password_reset(ADA).await.expect("asked");
     let last = post.resets().await.pop().expect("a letter");
     w.identity.reset_password(&tokens[1], NEW.into()).await.expect("set");
-    let other = w.identity.reset_password(&last, "another battery 3".into()).await;
+    let other = w.identity.reset_password(&last, "Another battery 3".into()).await;
     assert_eq!(code(other), "LETTER_INVALID", "of several letters one counts");
 }
 
@@ -319,8 +319,8 @@ async fn a_login_made_with_somebody_elses_address_is_taken_over_by_a_reset() {
     w.clock.advance(TimeDelta::minutes(1));
     w.identity.request_password_reset(ADA).await.expect("asked");
     let token = post.resets().await.pop().expect("a letter");
-    w.identity.reset_password(&token, "third battery 3".into()).await.expect("set");
-    assert_eq!(sign_in(&w, "third battery 3").await, "SECOND_STEP_NEEDED");
+    w.identity.reset_password(&token, "Third battery 3".into()).await.expect("set");
+    assert_eq!(sign_in(&w, "Third battery 3").await, "SECOND_STEP_NEEDED");
 }
 
 #[tokio::test]

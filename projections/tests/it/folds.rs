@@ -319,3 +319,26 @@ fn a_member_comes_back_as_what_the_member_was() {
         assert_eq!(rows::<members::Members>(&events)[0]["status"], status);
     }
 }
+
+#[test]
+fn a_member_is_shown_by_what_is_known_last() {
+    let world = memory();
+    let (id, manager) = (world.member(0), world.member(1));
+    let own = |text: &str| Personal::new(Subject::Member(id), text.to_owned());
+    let invited = member::Event::Invited {
+        email: own("ada@northwind.example"),
+        full_name: own("Ada"),
+        role: Role::Hr,
+        department: Some("People".into()),
+    };
+    let changed = member::Event::ProfileChanged {
+        full_name: own("Ada Berg"),
+        department: None,
+        manager_id: Some(manager),
+    };
+    let events = [invited, changed].into_iter().map(Event::from).collect();
+    let row = &rows::<members::Members>(&recorded(&world.stream("member", id.0), events))[0];
+    assert_eq!(row["full_name"], "Ada Berg");
+    assert_eq!(row["department"], serde_json::Value::Null);
+    assert_eq!(row["manager_id"], serde_json::json!(manager));
+}

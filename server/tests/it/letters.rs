@@ -137,7 +137,7 @@ async fn a_person_joins_and_gets_a_new_password_by_letters_from_a_mail_server() 
     invite("nobody@acme.example").await;
     invite("cy@acme.example").await;
     let token = server.token("cy@acme.example", "accept-invitation").await;
-    let input = json!({ "token": token, "password": "first pass 1" });
+    let input = json!({ "token": token, "password": "First pass 1" });
     let cy = client.enter("acceptInvitation", input).await;
     let login = cy.query("{ login { email isEmailVerified } }", json!({})).await;
     assert_eq!(login["login"]["isEmailVerified"], true, "the letter shows it");
@@ -146,15 +146,15 @@ async fn a_person_joins_and_gets_a_new_password_by_letters_from_a_mail_server() 
     done(&client, "requestPasswordReset", unknown).await;
     done(&client, "requestPasswordReset", json!({ "email": "CY@acme.example" })).await;
     let token = server.token("cy@acme.example", "reset-password").await;
-    done(&client, "resetPassword", json!({ "token": token, "newPassword": "second pass 2" })).await;
+    done(&client, "resetPassword", json!({ "token": token, "newPassword": "Second pass 2" })).await;
     until("the session from before is refused", async || {
         let answer = cy.ask("{ login { email } }", json!({})).await;
         (answer.err()?.code == "AUTH_004").then_some(())
     })
     .await;
-    let input = json!({ "email": "cy@acme.example", "password": "second pass 2" });
+    let input = json!({ "email": "cy@acme.example", "password": "Second pass 2" });
     let cy = client.enter("signIn", input).await;
-    let input = json!({ "oldPassword": "second pass 2", "newPassword": "third pass 3" });
+    let input = json!({ "oldPassword": "Second pass 2", "newPassword": "Third pass 3" });
     done(&cy, "changePassword", input).await;
 
     until("the refused letter is given up", async || {
@@ -233,12 +233,12 @@ async fn a_company_asks_is_let_in_and_its_administrator_enters_with_two_proofs()
     assert_eq!(text(&approved, "/company/domain"), "acme.example");
 
     let token = token_of_letter(&world, "ada@acme.example", "accept-invitation").await;
-    let input = json!({ "token": token, "password": "first pass 1" });
+    let input = json!({ "token": token, "password": "First pass 1" });
     let ada = client.enter("acceptInvitation", input).await;
-    let authenticator = Authenticator::enrol(&ada, "first pass 1").await;
+    let authenticator = Authenticator::enrol(&ada, "First pass 1").await;
     assert_eq!(authenticator.recovery_codes.len(), 10);
     let code = authenticator.code(30);
-    let ada = authenticator::sign_in(&client, "ada@acme.example", "first pass 1", &code).await;
+    let ada = authenticator::sign_in(&client, "ada@acme.example", "First pass 1", &code).await;
     let viewer = ada.query("{ viewer { __typename } login { hasSecondFactor } }", json!({})).await;
     assert_eq!(text(&viewer, "/viewer/__typename"), "MemberViewer");
     assert_eq!(viewer["login"]["hasSecondFactor"], true);

@@ -124,6 +124,22 @@ async fn a_company_comes_in_and_each_of_its_people_sees_what_their_role_is_for()
     let employee = by_password(&client, &emil).await;
     let auditor = by_password(&client, "aude@acme.example").await;
 
+    // Emil gets a manager, who must be somebody of the company who is there.
+    let profile = |manager: &str| {
+        json!({
+            "memberId": member, "fullName": "Emil Berg", "department": "Lamps", "managerId": manager
+        })
+    };
+    let known = "member { fullName department manager { email } }";
+    let hugo = member_of(&ada, "hugo@acme.example").await;
+    let changed = hr.carry_out("updateMember", profile(&hugo), known).await;
+    let expected = json!({
+        "fullName": "Emil Berg", "department": "Lamps", "manager": { "email": "hugo@acme.example" }
+    });
+    assert_eq!(changed["member"], expected);
+    let refused = hr.order("updateMember", profile(&member), known).await.expect_err("himself");
+    assert_eq!(refused.code, "MEMBER_NO_SUCH_MANAGER");
+
     // What each sees, and what each is refused.
     let input = json!({ "fullName": "Mira Stone", "email": "mira@mail.example" });
     hr.carry_out("createCandidate", input, "candidate { id }").await;

@@ -70,6 +70,7 @@ async fn another_companys_ids_look_like_absent_ones() {
         ("joinInterview", "interviewId", &round.id, json!({})),
         ("deactivateMember", "memberId", &member, json!({})),
         ("assignRole", "memberId", &member, json!({ "role": "HR" })),
+        ("updateMember", "memberId", &member, json!({ "fullName": "Somebody Else" })),
     ] {
         let answer = async |id: &str| {
             let command = Uuid::new_v4();

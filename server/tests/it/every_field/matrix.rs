@@ -31,7 +31,7 @@ const LIVE: &[&str] = &[
 const MATRIX: &[(&[&str], &[&str])] = &[
     // Users and roles.
     (&["members", "member"], &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE", "VIEWER"]),
-    (&["inviteMember", "renewInvitation", "assignRole"], &["COMPANY_ADMIN", "HR"]),
+    (&["inviteMember", "renewInvitation", "updateMember", "assignRole"], &["COMPANY_ADMIN", "HR"]),
     (&["deactivateMember", "reactivateMember", "removeMemberSecondFactor"], &["COMPANY_ADMIN"]),
     (&["createApiKey", "configureSignOn"], &["COMPANY_ADMIN"]),
     // Candidates.

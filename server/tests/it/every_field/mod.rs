@@ -31,6 +31,7 @@ const IDS: &[(&str, &str, &str)] = &[
     ("*", "subjectId", "interview"),
     ("*", "interviewerId", "member"),
     ("*", "hiringManagerId", "member"),
+    ("*", "managerId", "member"),
     ("*", "assignedToId", "member"),
     ("*", "resumeId", "resume"),
     ("*", "verdictId", "verdict"),

@@ -25,6 +25,7 @@ const REFUSED_BEFORE: &[(&str, &str)] = &[
 /// Where what is not there has a code of its own, of its rule and not of its kind.
 const NOT_THERE: &[(&str, &str)] = &[
     ("createJob input.hiringManagerId", "JOB_NO_SUCH_MANAGER"),
+    ("updateMember input.managerId", "MEMBER_NO_SUCH_MANAGER"),
     ("revokeInterviewAccess input.accessId", "INT_002"),
     ("signVerdict input.scores.grounds.answerId", "VERDICT_FOREIGN_EVIDENCE"),
 ];
