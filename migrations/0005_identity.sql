@@ -36,15 +36,17 @@ create table identity.session (
   expires_at   timestamptz not null,              -- of the newest refresh token
   is_bound     bool        not null,              -- a company's provider vouches for the holder, in that company only
   is_by_two_proofs bool not null,                 -- the holder came in by two proofs, which no later enrolment makes up for
-  ended_at     timestamptz
+  ended_at     timestamptz,
+  unique (account_id, session_id)
 );
-create index on identity.session (account_id);
 
 create table identity.refresh_token (             -- all of a session's, so that one that comes again is known
   token_hash bytea       not null primary key,    -- SHA-256; the token itself is nowhere
-  session_id uuid        not null references identity.session on delete cascade,
+  account_id uuid        not null,
+  session_id uuid        not null,
   expires_at timestamptz not null,
-  used_at    timestamptz
+  used_at    timestamptz,
+  foreign key (account_id, session_id) references identity.session (account_id, session_id) on delete cascade
 );
 create index on identity.refresh_token (session_id);
 
@@ -188,3 +190,185 @@ create unlogged table identity.rate_bucket (
   n_granted  bigint      not null                 -- to who asked last
 );
 create index on identity.rate_bucket (full_at);
+
+-- The second wall. A role that owns nothing is all that these tables are used by, and it is shown and may
+-- change the rows that its connection is about, by what that names: a company, an account, a key that was
+-- presented (the hash of a token, the HMAC of an address), an address, or the platform, as which it carries
+-- the outbox, sends letters, lets companies in and purges what is over. Nothing named is nothing shown.
+-- A new table needs a policy here and its line in identity.let_in.
+
+create function identity.about_company() returns uuid language sql stable as $$
+  select nullif(current_setting('colloquy.company_id', true), '')::uuid
+$$;
+
+create function identity.about_account() returns uuid language sql stable as $$
+  select nullif(current_setting('colloquy.account_id', true), '')::uuid
+$$;
+
+create function identity.about_key() returns bytea language sql stable as $$
+  select decode(nullif(current_setting('colloquy.key', true), ''), 'hex')
+$$;
+
+create function identity.about_email() returns text language sql stable as $$
+  select nullif(current_setting('colloquy.email', true), '')
+$$;
+
+create function identity.about_platform() returns boolean language sql stable as $$
+  select coalesce(current_setting('colloquy.platform', true), '') = 'true'
+$$;
+
+-- Of all tables but two: signing_key and rate_bucket have nothing of a company or a person.
+do $$
+declare
+  part text;
+begin
+  foreach part in array array[
+    'account', 'operator', 'membership', 'session', 'refresh_token', 'login_attempt', 'outbox', 'letter_token',
+    'letter_pause', 'second_factor', 'recovery_code', 'second_step', 'company_request', 'api_key', 'sign_on',
+    'sign_on_attempt', 'sign_on_link', 'mail', 'invitation', 'interview_access'] loop
+    execute format('alter table identity.%I enable row level security', part);
+  end loop;
+end $$;
+
+create policy seen on identity.account for select
+  using (account_id = identity.about_account() or email = identity.about_email());
+create policy made on identity.account for insert with check (email = identity.about_email());
+create policy changed on identity.account for update using (account_id = identity.about_account());
+
+create policy own on identity.operator using (account_id = identity.about_account());
+
+create policy seen on identity.membership for select using (account_id = identity.about_account());
+create policy made on identity.membership for insert
+  with check (account_id = identity.about_account() and company_id = identity.about_company());
+
+create policy own on identity.session using (account_id = identity.about_account());
+
+create policy seen on identity.refresh_token for select
+  using (account_id = identity.about_account() or token_hash = identity.about_key());
+create policy made on identity.refresh_token for insert with check (account_id = identity.about_account());
+create policy changed on identity.refresh_token for update using (account_id = identity.about_account());
+
+create policy counted on identity.login_attempt
+  using (email_key = identity.about_key() or identity.about_platform());
+
+create policy told on identity.outbox for insert with check (account_id = identity.about_account());
+create policy carried on identity.outbox using (identity.about_platform());
+
+create policy used on identity.letter_token
+  using (token_hash = identity.about_key() or account_id = identity.about_account() or identity.about_platform())
+  with check (account_id = identity.about_account());
+
+create policy counted on identity.letter_pause
+  using (email_key = identity.about_key() or identity.about_platform());
+
+create policy own on identity.second_factor using (account_id = identity.about_account());
+
+create policy own on identity.recovery_code using (account_id = identity.about_account());
+
+create policy used on identity.second_step
+  using (token_hash = identity.about_key() or account_id = identity.about_account() or identity.about_platform())
+  with check (account_id = identity.about_account());
+
+create policy decided on identity.company_request using (identity.about_platform());
+
+create policy seen on identity.api_key for select
+  using (company_id = identity.about_company() or key_hash = identity.about_key());
+create policy made on identity.api_key for insert with check (company_id = identity.about_company());
+create policy changed on identity.api_key for update
+  using (company_id = identity.about_company() or key_hash = identity.about_key());
+
+create policy own on identity.sign_on using (company_id = identity.about_company());
+
+create policy used on identity.sign_on_attempt
+  using (token_hash = identity.about_key() or identity.about_platform())
+  with check (company_id = identity.about_company());
+
+create policy own on identity.sign_on_link using (company_id = identity.about_company())
+  with check (company_id = identity.about_company() and account_id = identity.about_account());
+
+create policy ordered on identity.mail for insert with check (true);
+create policy sent on identity.mail using (identity.about_platform());
+
+create policy seen on identity.invitation for select
+  using (company_id = identity.about_company() or identity.about_key() in (token_hash, mailed_hash));
+create policy made on identity.invitation for insert with check (company_id = identity.about_company());
+create policy changed on identity.invitation for update using (company_id = identity.about_company());
+
+create policy seen on identity.interview_access for select using (token_hash = identity.about_key());
+create policy made on identity.interview_access for insert with check (company_id = identity.about_company());
+
+-- All that anybody is told of accounts at large: whether some came with a hash of bcrypt and have not signed
+-- in since. With its owner's rights, who sees them all.
+create function identity.has_imported_hashes() returns boolean language sql stable security definer
+set search_path = pg_catalog, pg_temp as $$
+  select exists (select from identity.account where password_hash like '$2%')
+$$;
+revoke execute on function identity.has_imported_hashes() from public;
+
+-- Lets a role use these tables, each as far as the product needs it.
+create function identity.let_in(who text) returns void language plpgsql as $$
+declare
+  wanted record;
+begin
+  perform pg_advisory_xact_lock(7305808870195457909);
+  if not has_schema_privilege(who, 'identity', 'usage') then
+    execute format('grant usage on schema identity to %I', who);
+  end if;
+  if not has_function_privilege(who, 'identity.has_imported_hashes()', 'execute') then
+    execute format('grant execute on function identity.has_imported_hashes() to %I', who);
+  end if;
+  for wanted in
+    select 'identity.' || part as part, privilege
+      from (values
+        ('account',          'select, insert, update'),
+        ('operator',         'select, insert'),
+        ('membership',       'select, insert'),
+        ('session',          'select, insert, update, delete'),
+        ('refresh_token',    'select, insert, update'),
+        ('login_attempt',    'select, insert, update, delete'),
+        ('outbox',           'select, insert, update, delete'),
+        ('letter_token',     'select, insert, delete'),
+        ('letter_pause',     'select, insert, update, delete'),
+        ('second_factor',    'select, insert, update, delete'),
+        ('recovery_code',    'select, insert, delete'),
+        ('second_step',      'select, insert, update, delete'),
+        ('company_request',  'select, insert, delete'),
+        ('api_key',          'select, insert, update'),
+        ('sign_on',          'select, insert, update'),
+        ('sign_on_attempt',  'select, insert, delete'),
+        ('sign_on_link',     'select, insert'),
+        ('mail',             'select, insert, update, delete'),
+        ('invitation',       'select, insert, update'),
+        ('interview_access', 'select, insert'),
+        ('signing_key',      'select, insert, update'),
+        ('rate_bucket',      'select, insert, update, delete')
+      ) as known (part, privileges), string_to_table(privileges, ', ') as privilege
+  loop
+    if not has_table_privilege(who, wanted.part, wanted.privilege) then
+      execute format('grant %s on %s to %I', wanted.privilege, wanted.part, who);
+    end if;
+  end loop;
+end $$;
+
+-- Roles that use this database where none is given, by what they are for. Roles are of a whole server, which
+-- may have more databases of the product.
+create function product_role(purpose text) returns text language sql stable as $$
+  select 'colloquy_' || purpose || '_' || oid from pg_database where datname = current_database()
+$$;
+
+-- Makes such a role if there is none, with the verifier of its password, RFC 5803; `anew` gives it to one
+-- that is there. Whoever calls this must be allowed to make roles.
+create function make_product_role(purpose text, verifier text, anew boolean) returns void language plpgsql as $$
+declare
+  named constant text := product_role(purpose);
+  known boolean;
+begin
+  perform pg_advisory_xact_lock(7305808870195457909);
+  select exists (select from pg_roles where rolname = named) into known;
+  if not known then
+    execute format('create role %I', named);
+  end if;
+  if anew or not known then
+    execute format('alter role %I login password %L', named, verifier);
+  end if;
+end $$;

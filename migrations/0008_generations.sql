@@ -74,28 +74,6 @@ begin
   end loop;
 end $$;
 
--- The role that reads this database where none is given. Roles are of a whole server, which may have more
--- databases of the product.
-create function rm_reader() returns text language sql stable as $$
-  select 'colloquy_reader_' || oid from pg_database where datname = current_database()
-$$;
-
--- Makes that role if there is none, with the verifier of its password, RFC 5803; `anew` gives it to one
--- that is there. Whoever calls this must be allowed to make roles.
-create function rm_make_reader(verifier text, anew boolean) returns void language plpgsql as $$
-declare
-  known boolean;
-begin
-  perform pg_advisory_xact_lock(7305808870195457909);
-  select exists (select from pg_roles where rolname = rm_reader()) into known;
-  if not known then
-    execute format('create role %I', rm_reader());
-  end if;
-  if anew or not known then
-    execute format('alter role %I login password %L', rm_reader(), verifier);
-  end if;
-end $$;
-
 -- Makes an empty table after the shape, without its secondary indexes, which are built when it is full.
 create function rm_create_generation(of_model text, of_version int, of_shape text) returns int
 language plpgsql as $$

@@ -25,3 +25,4 @@ pub mod store;
 pub mod testing;
 pub mod upcast;
 pub mod vault;
+pub mod wall;

@@ -48,6 +48,22 @@ impl TestDatabase {
     }
 }
 
+/// How a role of this name connects, which owns nothing and is made if there is none: it is one for all
+/// databases of the server, and stays.
+///
+/// # Panics
+/// When the pool's role may make none.
+pub async fn login(pool: &PgPool, name: &str) -> PgConnectOptions {
+    let make = AssertSqlSafe(format!(
+        "do $$ begin
+           create role {name} login;
+         exception when duplicate_object or unique_violation then null;
+         end $$"
+    ));
+    sqlx::query(make).execute(pool).await.expect("a role can be made");
+    pool.connect_options().as_ref().clone().username(name)
+}
+
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());

@@ -14,6 +14,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::invitations::token_hash;
+use crate::wall::About;
 use crate::{Identity, IdentityError, Principal, outbox, tokens};
 
 /// What keys begin with, so that tools find one that was left lying about.
@@ -86,7 +87,8 @@ impl Identity {
         let key = tokens::opaque(&self.bus, "api-key", key_id.0.as_bytes());
         let key = SecretString::from(format!("{PREFIX}{}", key.expose_secret()));
         let rights: Vec<Action> = rights.actions().collect();
-        let mut tx = self.pool.begin().await?;
+        let about = About::company(caller.company).and_account(Some(account));
+        let mut tx = self.wall.begin(about).await?;
         let made = sqlx::query(
             "insert into identity.api_key
                (key_id, key_hash, company_id, name, rights, created_at, expires_at)
@@ -132,7 +134,8 @@ impl Identity {
     ) -> Result<ApiKey, IdentityError> {
         let (caller, account) = manager(principal)?;
         let at = self.bus.now();
-        let mut tx = self.pool.begin().await?;
+        let about = About::company(caller.company).and_account(Some(account));
+        let mut tx = self.wall.begin(about).await?;
         let revoked = sqlx::query(
             "update identity.api_key set revoked_at = $3
               where key_id = $1 and company_id = $2 and revoked_at is null",
@@ -175,7 +178,7 @@ impl Identity {
         )
         .bind(company.0)
         .bind(only.map(|key| key.0))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.wall.of(About::company(company)).await?)
         .await?;
         let read = |row: &sqlx::postgres::PgRow| -> sqlx::Result<ApiKey> {
             let Json(rights): Json<Vec<Action>> = row.try_get("rights")?;
@@ -200,7 +203,7 @@ impl Identity {
                from identity.api_key where key_hash = $1",
         )
         .bind(&hash)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::key(&hash)).await?)
         .await?
         .ok_or(IdentityError::InvalidToken)?;
         if row.try_get::<Option<DateTime<Utc>>, _>("revoked_at")?.is_some() {
@@ -215,7 +218,7 @@ impl Identity {
             sqlx::query("update identity.api_key set last_used_at = $2 where key_hash = $1")
                 .bind(&hash)
                 .bind(now)
-                .execute(&self.pool)
+                .execute(&mut *self.wall.of(About::key(&hash)).await?)
                 .await?;
         }
         let Json(rights): Json<Vec<Action>> = row.try_get("rights")?;

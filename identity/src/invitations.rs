@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::mail::{self, Letter};
 use crate::session::{Credentials, Proved};
+use crate::wall::About;
 use crate::{Entrance, Identity, IdentityError, Place, Session, outbox, password, tokens};
 
 /// Life of an invitation.
@@ -133,7 +134,7 @@ impl Identity {
         // Whoever invites is shown another token than the address is sent: only who has that one has
         // shown that the address is theirs.
         let mailed = mail::token(&self.bus, Letter::Invitation, member_id.0);
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::company(caller.company)).await?;
         let kept = sqlx::query(
             "insert into identity.invitation
                (token_hash, mailed_hash, company_id, member_id, email, expires_at, version)
@@ -176,7 +177,7 @@ impl Identity {
         )
         .bind(caller.company.0)
         .bind(member_id.0)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.wall.of(About::company(caller.company)).await?)
         .await?;
         // Who invited was cut off before there was anything to send: inviting again goes on with it.
         if !is_kept && self.bus.state::<Member>(caller.company, member_id.0).await?.is_some() {
@@ -185,7 +186,7 @@ impl Identity {
         let renew = member::Command::RenewInvitation;
         let receipt = self.bus.execute::<Member>(caller, member_id.0, renew, order).await?;
         let mailed = mail::token(&self.bus, Letter::Invitation, mail_id);
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::company(caller.company)).await?;
         // The repeat of an older renewal changes nothing, nor does one after the person has joined.
         let renewed: Option<String> = sqlx::query_scalar(
             "update identity.invitation
@@ -228,11 +229,12 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Unavailable`].
     pub async fn is_taken_up(&self, token: &str) -> Result<bool, IdentityError> {
+        let hash = token_hash(token);
         let taken_up: Option<bool> = sqlx::query_scalar(
             "select used_by is not null from identity.invitation where token_hash = $1",
         )
-        .bind(token_hash(token))
-        .fetch_optional(&self.pool)
+        .bind(&hash)
+        .fetch_optional(&mut *self.wall.of(About::key(&hash)).await?)
         .await?;
         Ok(taken_up == Some(true))
     }
@@ -257,12 +259,13 @@ impl Identity {
         token: &str,
         password: SecretString,
     ) -> Result<(Proved, CompanyId), IdentityError> {
+        let hash = token_hash(token);
         let row = sqlx::query(
             "select company_id, member_id, email, expires_at, used_by, mailed_hash = $1 as is_mailed
                from identity.invitation where token_hash = $1 or mailed_hash = $1",
         )
-        .bind(token_hash(token))
-        .fetch_optional(&self.pool)
+        .bind(&hash)
+        .fetch_optional(&mut *self.wall.of(About::key(&hash)).await?)
         .await?
         .ok_or(IdentityError::InvalidInvitation)?;
         let used_by: Option<Uuid> = row.try_get("used_by")?;
@@ -283,7 +286,7 @@ impl Identity {
             return Err(IdentityError::InvalidInvitation);
         }
         self.join(company, member_id, account, false).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         if row.try_get("is_mailed")? {
             self.verified(&mut tx, account).await?;
         } else if !self.login(account).await?.is_verified {
@@ -305,6 +308,7 @@ impl Identity {
         let join = member::Command::Join { account_id: account };
         let order = Order::of_client(account.0, b"join".to_vec());
         self.bus.execute::<Member>(&system, member_id.0, join, order).await?;
+        let about = About::company(company).and_account(Some(account));
         sqlx::query(
             "with used as (update identity.invitation set used_by = $1
                             where company_id = $2 and member_id = $3)
@@ -315,7 +319,7 @@ impl Identity {
         .bind(company.0)
         .bind(member_id.0)
         .bind(by_provider)
-        .execute(&self.pool)
+        .execute(&mut *self.wall.of(about).await?)
         .await?;
         Ok(())
     }
@@ -343,7 +347,7 @@ impl Identity {
             "insert into identity.operator (account_id) values ($1) on conflict do nothing",
         )
         .bind(account.0)
-        .execute(&self.pool)
+        .execute(&mut *self.wall.of(About::account(account)).await?)
         .await?;
         Ok(tokens::operator(account))
     }
@@ -399,6 +403,8 @@ impl Identity {
         seed: Uuid,
     ) -> Result<Option<Credentials>, IdentityError> {
         let system = Caller::system(CompanyId::NONE, "identity");
+        let account = AccountId(derive_id(&system, seed, "account", 0));
+        let about = About::email(email).and_account(Some(account));
         // That it was made is told by whoever carries what happened into the log, also if this process
         // dies here.
         sqlx::query(
@@ -409,11 +415,11 @@ impl Identity {
              insert into identity.outbox (command_id, account_id)
              select $4, account_id from made",
         )
-        .bind(derive_id(&system, seed, "account", 0))
+        .bind(account.0)
         .bind(email)
         .bind(hash)
         .bind(commands::new_id(self.bus.clock()))
-        .execute(&self.pool)
+        .execute(&mut *self.wall.of(about).await?)
         .await?;
         self.credentials(email).await
     }

@@ -13,9 +13,9 @@ use commands::Bus;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use moka::sync::Cache;
 use serde_json::json;
-use sqlx::PgPool;
 use tokio::sync::Mutex;
 
+use crate::wall::{About, Wall};
 use crate::{FRESH, IdentityError, tokens};
 
 /// How long a key is published before it signs: whoever checks tokens may keep the key set so long.
@@ -24,7 +24,7 @@ pub const PUBLISHED_BEFORE: TimeDelta = TimeDelta::minutes(5);
 /// The keys that tokens are signed and verified with, as the database has them, read again each second.
 #[derive(Clone)]
 pub(crate) struct KeyRing {
-    pool: PgPool,
+    wall: Wall,
     bus: Arc<Bus>,
     known: Cache<(), Arc<Keys>>,
     /// Held by the one who reads for all.
@@ -32,9 +32,9 @@ pub(crate) struct KeyRing {
 }
 
 impl KeyRing {
-    pub(crate) fn new(pool: PgPool, bus: Arc<Bus>) -> Self {
+    pub(crate) fn new(wall: Wall, bus: Arc<Bus>) -> Self {
         let known = Cache::builder().max_capacity(1).time_to_live(FRESH).build();
-        Self { pool, bus, known, reading: Arc::default() }
+        Self { wall, bus, known, reading: Arc::default() }
     }
 
     /// The keys that are not retired, as they were within the last second.
@@ -49,7 +49,7 @@ impl KeyRing {
         if let Some(keys) = self.known.get(&()) {
             return Ok(keys);
         }
-        let keys = Arc::new(Keys::load(&self.pool, &self.bus).await?);
+        let keys = Arc::new(Keys::load(&self.wall, &self.bus).await?);
         self.known.insert((), Arc::clone(&keys));
         Ok(keys)
     }
@@ -68,8 +68,8 @@ struct Key {
 }
 
 impl Keys {
-    async fn load(pool: &PgPool, bus: &Bus) -> Result<Self, IdentityError> {
-        let listed = listed(pool).await?;
+    async fn load(wall: &Wall, bus: &Bus) -> Result<Self, IdentityError> {
+        let listed = listed(wall).await?;
         let signing = listed.iter().find(|key| key.signs).ok_or_else(|| {
             tracing::error!("there is no signing key");
             IdentityError::Unavailable
@@ -148,14 +148,14 @@ pub enum RotationError {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn listed(pool: &PgPool) -> sqlx::Result<Vec<SigningKey>> {
+pub async fn listed(wall: &Wall) -> sqlx::Result<Vec<SigningKey>> {
     type Row = (i32, DateTime<Utc>, Option<DateTime<Utc>>, bool);
     let rows: Vec<Row> = sqlx::query_as(
         "select key_number, created_at, retired_at, created_at <= now() - make_interval(secs => $1)
            from identity.signing_key order by key_number",
     )
     .bind(PUBLISHED_BEFORE.as_seconds_f64())
-    .fetch_all(pool)
+    .fetch_all(&mut *wall.of(About::nobody()).await?)
     .await?;
     let alive = || rows.iter().filter(|(.., retired_at, _)| retired_at.is_none());
     let known = alive().rfind(|(.., is_known)| *is_known);
@@ -173,13 +173,13 @@ pub async fn listed(pool: &PgPool) -> sqlx::Result<Vec<SigningKey>> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn rotate(pool: &PgPool) -> sqlx::Result<SigningKey> {
+pub async fn rotate(wall: &Wall) -> sqlx::Result<SigningKey> {
     let (number, published_at) = sqlx::query_as(
         "insert into identity.signing_key (key_number)
          select max(key_number) + 1 from identity.signing_key
          returning key_number, created_at",
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *wall.of(About::nobody()).await?)
     .await?;
     Ok(SigningKey { number, published_at, retired_at: None, signs: false })
 }
@@ -189,13 +189,13 @@ pub async fn rotate(pool: &PgPool) -> sqlx::Result<SigningKey> {
 ///
 /// # Errors
 /// [`RotationError`]
-pub async fn retire(pool: &PgPool, number: i32, at_once: bool) -> Result<(), RotationError> {
-    let mut transaction = pool.begin().await?;
+pub async fn retire(wall: &Wall, number: i32, at_once: bool) -> Result<(), RotationError> {
+    let mut transaction = wall.begin(About::nobody()).await?;
     // Two who retire at a time would each leave the other's key to sign with.
     sqlx::query("lock table identity.signing_key in share row exclusive mode")
         .execute(&mut *transaction)
         .await?;
-    let keys = listed(pool).await?;
+    let keys = listed(wall).await?;
     let mut alive = keys.iter().filter(|key| key.retired_at.is_none());
     let key = alive.clone().find(|key| key.number == number).ok_or(RotationError::NoKey)?;
     if alive.clone().count() == 1 {

@@ -19,6 +19,7 @@ mod session;
 mod sessions;
 pub mod sign_on;
 mod tokens;
+pub mod wall;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,6 @@ use commands::Bus;
 use domain::caller::Caller;
 use moka::sync::Cache;
 use secrecy::SecretString;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 pub use api_keys::{ApiKey, NewApiKey};
@@ -81,7 +81,7 @@ pub struct RefreshToken {
 /// What the edge may ask for.
 #[derive(Clone)]
 pub struct Identity {
-    pool: PgPool,
+    wall: wall::Wall,
     bus: Arc<Bus>,
     keys: keys::KeyRing,
     standing: Cache<tokens::Known, tokens::Standing>,
@@ -90,16 +90,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Identity on these tables.
+    /// Identity on its tables, behind their wall.
     ///
     /// # Errors
     /// [`IdentityError::Unavailable`] when the signing keys cannot be read.
-    pub async fn start(pool: PgPool, bus: Arc<Bus>) -> Result<Self, IdentityError> {
-        let keys = keys::KeyRing::new(pool.clone(), Arc::clone(&bus));
+    pub async fn start(wall: wall::Wall, bus: Arc<Bus>) -> Result<Self, IdentityError> {
+        let keys = keys::KeyRing::new(wall.clone(), Arc::clone(&bus));
         keys.keys().await?;
         let standing = Cache::builder().max_capacity(100_000).time_to_live(FRESH).build();
         let keyed = Cache::builder().max_capacity(10_000).time_to_live(FRESH).build();
-        Ok(Self { pool, bus, keys, standing, keyed, web: Arc::new(sign_on::NoWeb) })
+        Ok(Self { wall, bus, keys, standing, keyed, web: Arc::new(sign_on::NoWeb) })
     }
 
     /// The same, with providers to sign in by.

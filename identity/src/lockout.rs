@@ -31,14 +31,14 @@ pub(crate) fn key(bus: &Bus, email: &str) -> Key {
 /// # Errors
 /// [`IdentityError::Locked`].
 pub(crate) async fn check(
-    executor: impl sqlx::PgExecutor<'_>,
+    conn: &mut PgConnection,
     key: &Key,
     now: DateTime<Utc>,
 ) -> Result<(), IdentityError> {
     let until: Option<Option<DateTime<Utc>>> =
         sqlx::query_scalar("select locked_until from identity.login_attempt where email_key = $1")
             .bind(key.as_slice())
-            .fetch_optional(executor)
+            .fetch_optional(conn)
             .await?;
     refuse(until.flatten(), now)
 }

@@ -10,10 +10,11 @@ use commands::{Bus, new_id};
 use domain::spelled;
 use domain::values::Spelled;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgConnection, Row};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::wall::{About, Wall};
 use crate::{IdentityError, tokens};
 
 /// Between two looks for mail that is due.
@@ -200,7 +201,7 @@ pub(crate) fn letter_id(bus: &Bus) -> Uuid {
 #[derive(Clone)]
 pub struct PostOffice {
     /// Where they are ordered.
-    pub pool: PgPool,
+    pub wall: Wall,
     /// Derives their tokens, and knows the time.
     pub bus: Arc<Bus>,
     /// How they go out.
@@ -240,7 +241,7 @@ impl PostOffice {
         )
         .bind(now)
         .bind(now + LEASE)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::platform()).await?)
         .await?;
         let Some(row) = row else { return Ok(false) };
         let mail_id: Uuid = row.try_get("mail_id")?;
@@ -273,7 +274,7 @@ impl PostOffice {
             sqlx::query("update identity.mail set due_at = $2 where mail_id = $1")
                 .bind(mail_id)
                 .bind(self.bus.now() + pause)
-                .execute(&self.pool)
+                .execute(&mut *self.wall.of(About::platform()).await?)
                 .await?;
             return Ok(true);
         }
@@ -282,7 +283,7 @@ impl PostOffice {
         }
         sqlx::query("delete from identity.mail where mail_id = $1")
             .bind(mail_id)
-            .execute(&self.pool)
+            .execute(&mut *self.wall.of(About::platform()).await?)
             .await?;
         Ok(true)
     }

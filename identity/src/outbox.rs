@@ -10,10 +10,11 @@ use domain::account::{Account, Command, Event};
 use domain::caller::Caller;
 use domain::ids::{AccountId, CompanyId};
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgConnection, Row};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::wall::{About, Wall, about_account};
 use crate::{IdentityError, lockout, rate_limits, recovery};
 
 /// Between two looks at an empty outbox.
@@ -47,9 +48,9 @@ pub(crate) async fn tell(
 }
 
 /// Carries what happened to accounts into the log until told to stop.
-pub async fn run(pool: PgPool, bus: Arc<Bus>, stop: CancellationToken) {
+pub async fn run(wall: Wall, bus: Arc<Bus>, stop: CancellationToken) {
     loop {
-        match drain(&pool, &bus).await {
+        match drain(&wall, &bus).await {
             Ok(n) if n > 0 && !stop.is_cancelled() => continue,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "what happened to accounts waits for the log"),
@@ -68,9 +69,9 @@ pub async fn run(pool: PgPool, bus: Arc<Bus>, stop: CancellationToken) {
 /// # Errors
 /// [`IdentityError::Unavailable`], or what the log answered where nothing could be carried over; what
 /// was not stays.
-pub async fn drain(pool: &PgPool, bus: &Bus) -> Result<usize, IdentityError> {
-    keep_house(pool, bus).await?;
-    let mut tx = pool.begin().await?;
+pub async fn drain(wall: &Wall, bus: &Bus) -> Result<usize, IdentityError> {
+    keep_house(wall, bus).await?;
+    let mut tx = wall.begin(About::platform()).await?;
     let is_ours: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
         .bind(LOCK)
         .fetch_one(&mut *tx)
@@ -122,13 +123,13 @@ pub async fn drain(pool: &PgPool, bus: &Bus) -> Result<usize, IdentityError> {
 
 /// What is due about addresses that failed, letters and buckets, in transactions of their own: no
 /// sign-in waits for the log.
-async fn keep_house(pool: &PgPool, bus: &Bus) -> Result<(), IdentityError> {
-    let mut tx = pool.begin().await?;
+async fn keep_house(wall: &Wall, bus: &Bus) -> Result<(), IdentityError> {
+    let mut tx = wall.begin(About::platform()).await?;
     lockout::tell_late(&mut tx, bus).await?;
     lockout::forget(&mut tx, bus.now() - ATTEMPT_KEPT).await?;
     recovery::forget(&mut tx, bus.now()).await?;
     tx.commit().await?;
-    rate_limits::forget(pool).await?;
+    rate_limits::forget(wall).await?;
     Ok(())
 }
 
@@ -176,6 +177,7 @@ async fn record(
     let account: Uuid = row.try_get("account_id")?;
     let command_id: Uuid = row.try_get("command_id")?;
     let Some(Json(event)) = row.try_get::<Option<Json<Event>>, _>("event")? else {
+        about_account(tx, Some(AccountId(account))).await?;
         let email: Option<String> =
             sqlx::query_scalar("select email from identity.account where account_id = $1")
                 .bind(account)

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::invitations::token_hash;
 use crate::mail::{self, Letter};
+use crate::wall::{About, about_account, about_key};
 use crate::{Identity, IdentityError, lockout, outbox, password, second_factor};
 
 /// Life of a token that shows that an address is one's own (TEN-12).
@@ -50,7 +51,7 @@ impl Identity {
                from identity.account where account_id = $1",
         )
         .bind(account.0)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::account(account)).await?)
         .await?
         .ok_or(IdentityError::InvalidToken)?;
         Ok(Login {
@@ -73,10 +74,10 @@ impl Identity {
             "select account_id from identity.account where email = $1 and verified_at is null",
         )
         .bind(&email)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::email(&email)).await?)
         .await?;
-        let mut tx = self.pool.begin().await?;
         let account = unverified.map(AccountId);
+        let mut tx = self.wall.begin(About::nobody().and_account(account)).await?;
         self.send_letter(&mut tx, Letter::Verification, account, &email).await?;
         tx.commit().await?;
         Ok(())
@@ -89,8 +90,9 @@ impl Identity {
     /// [`IdentityError::InvalidLetter`] for a token that is unknown, expired or used, and for one of
     /// another account, which stays good.
     pub async fn verify_email(&self, account: AccountId, token: &str) -> Result<(), IdentityError> {
-        let mut tx = self.pool.begin().await?;
-        let lettered = self.redeem(&mut tx, Letter::Verification, token).await?;
+        let token = token_hash(token);
+        let mut tx = self.wall.begin(About::key(&token)).await?;
+        let lettered = self.redeem(&mut tx, Letter::Verification, &token).await?;
         if lettered.account != account {
             return Err(IdentityError::InvalidLetter);
         }
@@ -107,7 +109,7 @@ impl Identity {
     pub async fn request_password_reset(&self, email: &str) -> Result<(), IdentityError> {
         let Ok(email) = values::email("email", email) else { return Ok(()) };
         let account = self.credentials(&email).await?.map(|known| known.account);
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::nobody().and_account(account)).await?;
         let is_sent = self.send_letter(&mut tx, Letter::PasswordReset, account, &email).await?;
         if is_sent {
             let at = self.bus.now();
@@ -132,16 +134,17 @@ impl Identity {
         new: SecretString,
     ) -> Result<(), IdentityError> {
         password::check_rules(&new)?;
+        let token = token_hash(token);
         // Hashing costs, and is not for strangers.
         let known: Option<i32> =
             sqlx::query_scalar("select 1 from identity.letter_token where token_hash = $1")
-                .bind(token_hash(token))
-                .fetch_optional(&self.pool)
+                .bind(&token)
+                .fetch_optional(&mut *self.wall.of(About::key(&token)).await?)
                 .await?;
         known.ok_or(IdentityError::InvalidLetter)?;
         let hash = password::hash(new).await?;
-        let mut tx = self.pool.begin().await?;
-        let lettered = self.redeem(&mut tx, Letter::PasswordReset, token).await?;
+        let mut tx = self.wall.begin(About::key(&token)).await?;
+        let lettered = self.redeem(&mut tx, Letter::PasswordReset, &token).await?;
         let account = lettered.account;
         self.set_password(&mut tx, account, None, &hash).await?;
         self.mark_verified(&mut tx, &lettered).await?;
@@ -151,6 +154,7 @@ impl Identity {
         self.end_all(&mut tx, account, None, RevocationReason::PasswordReset).await?;
         if !second_factor::is_asked_for(&mut *tx, account).await? {
             let key = lockout::key(&self.bus, &lettered.email);
+            about_key(&mut tx, &key).await?;
             lockout::lift(&mut tx, &self.bus, &key, account).await?;
         }
         tx.commit().await?;
@@ -176,7 +180,7 @@ impl Identity {
             return Err(IdentityError::BadCredentials);
         }
         let hash = password::hash(new).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         self.set_password(&mut tx, account, Some(proved.password_no), &hash).await?;
         self.end_all(&mut tx, account, present, RevocationReason::PasswordChanged).await?;
         tx.commit().await?;
@@ -262,6 +266,7 @@ impl Identity {
         let now = self.bus.now();
         let kind = letter.as_str();
         let key = self.bus.derived_secret(kind, email.as_bytes());
+        about_key(tx, &key).await?;
         let is_due: Option<bool> = sqlx::query_scalar(
             "insert into identity.letter_pause (email_key, until) values ($1, $2)
              on conflict (email_key) do update set until = excluded.until
@@ -294,40 +299,51 @@ impl Identity {
         Ok(true)
     }
 
-    /// Takes the token of a letter, which is good once.
+    /// Takes the token of a letter, by its hash; it is good once. The transaction is about its account from
+    /// now on.
     async fn redeem(
         &self,
         tx: &mut PgConnection,
         letter: Letter,
-        token: &str,
+        token: &[u8],
     ) -> Result<Lettered, IdentityError> {
         let row = sqlx::query(
-            "delete from identity.letter_token t using identity.account a
-              where t.token_hash = $1 and t.letter = $2 and a.account_id = t.account_id
-             returning t.expires_at, a.account_id, a.email, a.verified_at is not null as is_verified",
+            "delete from identity.letter_token where token_hash = $1 and letter = $2
+             returning expires_at, account_id",
         )
-        .bind(token_hash(token))
+        .bind(token)
         .bind(letter.as_str())
-        .fetch_optional(tx)
+        .fetch_optional(&mut *tx)
         .await?
         .ok_or(IdentityError::InvalidLetter)?;
         let expires_at: DateTime<Utc> = row.try_get("expires_at")?;
         if self.bus.now() >= expires_at {
             return Err(IdentityError::InvalidLetter);
         }
+        let account = AccountId(row.try_get("account_id")?);
+        about_account(tx, Some(account)).await?;
+        let login = sqlx::query(
+            "select email, verified_at is not null as is_verified
+               from identity.account where account_id = $1",
+        )
+        .bind(account.0)
+        .fetch_one(tx)
+        .await?;
         Ok(Lettered {
-            account: AccountId(row.try_get("account_id")?),
-            email: row.try_get("email")?,
-            is_verified: row.try_get("is_verified")?,
+            account,
+            email: login.try_get("email")?,
+            is_verified: login.try_get("is_verified")?,
         })
     }
 }
 
-/// Forgets tokens and pauses that are over.
+/// Forgets what is over: tokens and pauses of letters, first steps, attempts to sign on.
 pub(crate) async fn forget(tx: &mut PgConnection, now: DateTime<Utc>) -> Result<(), IdentityError> {
     for over in [
         "delete from identity.letter_token where expires_at <= $1",
         "delete from identity.letter_pause where until <= $1",
+        "delete from identity.second_step where expires_at <= $1",
+        "delete from identity.sign_on_attempt where expires_at <= $1",
     ] {
         sqlx::query(over).bind(now).execute(&mut *tx).await?;
     }

@@ -12,6 +12,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::mail::{self, Letter};
+use crate::wall::About;
 use crate::{Identity, IdentityError, Invitee, RegisteredCompany};
 
 /// So many requests wait at most: anybody may ask, and the log keeps every one for ever.
@@ -61,7 +62,7 @@ impl Identity {
         )
         .bind(MAX_PENDING)
         .bind(id)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.wall.of(About::platform()).await?)
         .await?;
         if is_full {
             return Err(IdentityError::TooManyRequests);
@@ -92,7 +93,7 @@ impl Identity {
             .bind(values::line("contactFullName", &application.contact_full_name)?)
             .bind(values::email("contactEmail", &application.contact_email)?)
             .bind(receipt.recorded_at)
-            .execute(&self.pool)
+            .execute(&mut *self.wall.of(About::platform()).await?)
             .await?;
         }
         Ok((request_id, receipt))
@@ -125,7 +126,7 @@ impl Identity {
         .bind(i64::from(limit))
         .bind(after.map(|(at, _)| at))
         .bind(after.map(|(_, id)| id))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.wall.of(About::platform()).await?)
         .await?;
         Ok(rows.iter().map(pending).collect::<Result<_, _>>()?)
     }
@@ -139,7 +140,7 @@ impl Identity {
             "select requested_at from identity.company_request where request_id = $1",
         )
         .bind(request.0)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::platform()).await?)
         .await?;
         let why = "is no request that waits".to_owned();
         let requested_at = requested_at.ok_or(values::Invalid { field: "after", why })?;
@@ -170,7 +171,7 @@ impl Identity {
                from identity.company_request where request_id = $1",
         )
         .bind(request_id.0)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::platform()).await?)
         .await?;
         let Some(row) = row else { return Ok((receipt, None)) };
         let Application { company_name, domain: asked, contact_full_name, contact_email } =
@@ -185,7 +186,7 @@ impl Identity {
         let input = serde_json::to_vec(&domain).unwrap_or_default();
         let follows = Order { derived: true, ..Order::of_client(request_id.0, input) };
         let made = self.found(&registrar, company, follows, company_name, domain, admin).await?;
-        settle(&mut *self.pool.acquire().await?, request_id).await?;
+        settle(&mut *self.wall.of(About::platform()).await?, request_id).await?;
         Ok((receipt, Some(made)))
     }
 
@@ -203,7 +204,7 @@ impl Identity {
         let reject = Command::Reject { reason: reason.clone() };
         let receipt =
             self.bus.execute::<CompanyRequest>(operator, request_id.0, reject, order).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::platform()).await?;
         // Who repeats this finds that it is settled and that the letter is ordered.
         if let Some(contact) = settle(&mut tx, request_id).await? {
             let letter = Letter::CompanyRejected;

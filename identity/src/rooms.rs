@@ -12,6 +12,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::invitations::token_hash;
+use crate::wall::{About, hex};
 use crate::{Identity, IdentityError, Session};
 
 /// Life of an interview's access token, unless another is asked for (C16).
@@ -75,7 +76,7 @@ impl Identity {
         .bind(token_hash(token.expose_secret()))
         .bind(caller.company.0)
         .bind(interview.0)
-        .execute(&self.pool)
+        .execute(&mut *self.wall.of(About::company(caller.company)).await?)
         .await?;
         Ok(IssuedAccess { receipt, access_id, token })
     }
@@ -86,18 +87,19 @@ impl Identity {
     /// [`IdentityError::InvalidAccess`] for a token that is unknown, expired, taken back, or of an
     /// interview that has ended.
     pub async fn interview_access(&self, token: &str) -> Result<InterviewAccess, IdentityError> {
+        let hash = token_hash(token);
         let row = sqlx::query(
             "select company_id, interview_id from identity.interview_access where token_hash = $1",
         )
-        .bind(token_hash(token))
-        .fetch_optional(&self.pool)
+        .bind(&hash)
+        .fetch_optional(&mut *self.wall.of(About::key(&hash)).await?)
         .await?
         .ok_or(IdentityError::InvalidAccess)?;
         let company_id = CompanyId(row.try_get("company_id")?);
         let interview_id = InterviewId(row.try_get("interview_id")?);
         let interview = self.bus.state::<Interview>(company_id, interview_id.0).await?;
         let interview = interview.ok_or(IdentityError::InvalidAccess)?;
-        let access = interview.access(&hex(&token_hash(token)), self.bus.now());
+        let access = interview.access(&hex(&hash), self.bus.now());
         let (access, candidate_id) =
             access.zip(interview.candidate()).ok_or(IdentityError::InvalidAccess)?;
         Ok(InterviewAccess {
@@ -124,8 +126,4 @@ impl Identity {
         self.bus.execute::<Interview>(&guest, interview_id.0, first_use, order).await?;
         self.guest_session(company_id, interview_id, candidate_id, access_id).await
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::invitations::token_hash;
 use crate::mail::{self, Letter};
 use crate::session::Proved;
+use crate::wall::{About, about_account, about_key};
 use crate::{
     Entrance, Identity, IdentityError, Place, Principal, Session, lockout, outbox, tokens,
 };
@@ -76,7 +77,7 @@ impl Identity {
         )
         .bind(account.0)
         .bind(factor_id)
-        .execute(&self.pool)
+        .execute(&mut *self.wall.of(About::account(account)).await?)
         .await?;
         if begun.rows_affected() == 0 {
             return Err(IdentityError::SecondFactorOn);
@@ -99,7 +100,7 @@ impl Identity {
         code: &str,
     ) -> Result<Vec<SecretString>, IdentityError> {
         let login = self.login(account).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         let factor = factor(&mut tx, account).await?.ok_or(IdentityError::WrongCode)?;
         if factor.is_confirmed {
             return Err(IdentityError::SecondFactorOn);
@@ -150,7 +151,7 @@ impl Identity {
     ) -> Result<(), IdentityError> {
         let login = self.login(account).await?;
         self.prove(&login.email, password).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         if self.take_code(&mut tx, account, &login.email, code).await?.is_none() {
             tx.commit().await?;
             return Err(IdentityError::WrongCode);
@@ -203,13 +204,13 @@ impl Identity {
         )
         .bind(account.0)
         .bind(caller.company.0)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.wall.of(About::account(account)).await?)
         .await?;
         if is_of_others && !matches!(caller.actor, Actor::Operator(_)) {
             return Err(CommandError::Forbidden.into());
         }
         let login = self.login(account).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         if forget(&mut tx, account).await? {
             let (company_id, by, at) = (caller.company, caller.actor.to_string(), self.bus.now());
             let taken = Event::SecondFactorTakenAway { company_id, by, at };
@@ -246,11 +247,10 @@ impl Identity {
             Place::Company(company) => (false, Some(company.0)),
             Place::Platform => (true, None),
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         proved.hold(&mut tx).await?;
         sqlx::query(
-            "with over as (delete from identity.second_step where expires_at <= $6)
-             insert into identity.second_step
+            "insert into identity.second_step
                (token_hash, account_id, company_id, is_platform, expires_at)
              values ($1, $2, $3, $4, $5)",
         )
@@ -259,7 +259,6 @@ impl Identity {
         .bind(company)
         .bind(is_platform)
         .bind(expires_at)
-        .bind(now)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -277,14 +276,13 @@ impl Identity {
         code: &str,
         device: Option<String>,
     ) -> Result<Session, IdentityError> {
-        let mut tx = self.pool.begin().await?;
+        let hash = token_hash(token);
+        let mut tx = self.wall.begin(About::key(&hash)).await?;
         let row = sqlx::query(
-            "select s.account_id, s.company_id, s.is_platform, s.expires_at, a.email,
-                    a.password_no
-               from identity.second_step s join identity.account a using (account_id)
-              where s.token_hash = $1 for update of s",
+            "select account_id, company_id, is_platform, expires_at from identity.second_step
+              where token_hash = $1 for update",
         )
-        .bind(token_hash(token))
+        .bind(&hash)
         .fetch_optional(&mut *tx)
         .await?
         .ok_or(IdentityError::WrongCode)?;
@@ -293,15 +291,21 @@ impl Identity {
             return Err(IdentityError::WrongCode);
         }
         let account = AccountId(row.try_get("account_id")?);
+        about_account(&mut tx, Some(account)).await?;
+        let login =
+            sqlx::query("select email, password_no from identity.account where account_id = $1")
+                .bind(account.0)
+                .fetch_one(&mut *tx)
+                .await?;
         // Another password takes the step away, so that this one is the one it was made by.
-        let proved = Proved { account, password_no: row.try_get("password_no")? };
-        let email: String = row.try_get("email")?;
+        let proved = Proved { account, password_no: login.try_get("password_no")? };
+        let email: String = login.try_get("email")?;
         let Some(method) = self.take_code(&mut tx, account, &email, code).await? else {
             tx.commit().await?;
             return Err(IdentityError::WrongCode);
         };
         sqlx::query("delete from identity.second_step where token_hash = $1")
-            .bind(token_hash(token))
+            .bind(&hash)
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
@@ -319,7 +323,7 @@ impl Identity {
         &self,
         account: AccountId,
     ) -> Result<bool, IdentityError> {
-        is_asked_for(&self.pool, account).await
+        is_asked_for(&mut *self.wall.of(About::account(account)).await?, account).await
     }
 
     /// Takes a code, which is good once, or counts a failure; `None` for a wrong one.
@@ -331,6 +335,7 @@ impl Identity {
         code: &str,
     ) -> Result<Option<SignInMethod>, IdentityError> {
         let key = lockout::key(&self.bus, email);
+        about_key(tx, &key).await?;
         lockout::check(&mut *tx, &key, self.bus.now()).await?;
         let factor = factor(tx, account).await?.filter(|factor| factor.is_confirmed);
         let Some(factor) = factor else { return Ok(None) };

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use sqlx::{PgConnection, Row};
 use tokio::time::Instant;
 
+use crate::wall::About;
 use crate::{Entrance, Identity, IdentityError, Session, lockout, password};
 
 /// While hashes by bcrypt are left, which take another time than ours, a failure takes so long whatever
@@ -78,14 +79,14 @@ impl Identity {
         password: SecretString,
     ) -> Result<Proved, IdentityError> {
         let key = lockout::key(&self.bus, email);
-        lockout::check(&self.pool, &key, self.bus.now()).await?;
+        lockout::check(&mut *self.wall.of(About::key(&key)).await?, &key, self.bus.now()).await?;
         let known = match values::email("email", email) {
             Ok(email) => self.credentials(&email).await?,
             Err(_) => None,
         };
         let turn = password::turn().await?;
         // Others have failed while this one waited: a locked address costs no more than looking.
-        lockout::check(&self.pool, &key, self.bus.now()).await?;
+        lockout::check(&mut *self.wall.of(About::key(&key)).await?, &key, self.bus.now()).await?;
         let since = Instant::now();
         let hash = known.as_ref().map(|known| known.hash.clone());
         let account = known.as_ref().map(|known| known.account);
@@ -95,7 +96,7 @@ impl Identity {
             Some(account) => !self.has_second_factor(account).await?,
             None => true,
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::key(&key).and_account(account)).await?;
         let Some(Credentials { account: proved, hash, password_no }) = known.filter(|_| fits)
         else {
             let was_locked = lockout::failed(&mut tx, &self.bus, &key, account).await?;
@@ -125,7 +126,7 @@ impl Identity {
             .bind(proved.0)
             .bind(hash)
             .bind(renewed)
-            .execute(&self.pool)
+            .execute(&mut *self.wall.of(About::account(proved)).await?)
             .await?;
         }
         Ok(Proved { account: proved, password_no })
@@ -133,8 +134,8 @@ impl Identity {
 
     /// Whether some account has not signed in since it was brought along from another system.
     async fn has_imported_hashes(&self) -> Result<bool, IdentityError> {
-        let has = "select exists (select 1 from identity.account where password_hash like '$2%')";
-        Ok(sqlx::query_scalar(has).fetch_one(&self.pool).await?)
+        let has = "select identity.has_imported_hashes()";
+        Ok(sqlx::query_scalar(has).fetch_one(&mut *self.wall.of(About::nobody()).await?).await?)
     }
 
     /// The account of an address in lower case, with the hash of its password.
@@ -146,7 +147,7 @@ impl Identity {
             "select account_id, password_hash, password_no from identity.account where email = $1",
         )
         .bind(email)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::email(email)).await?)
         .await?;
         let read = |row: sqlx::postgres::PgRow| -> sqlx::Result<_> {
             Ok(Credentials {

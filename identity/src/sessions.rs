@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::invitations::token_hash;
 use crate::session::Proved;
+use crate::wall::{About, about_account};
 use crate::{Identity, IdentityError, RefreshToken, Session, outbox, tokens};
 
 /// Life of a refresh token (C01).
@@ -112,7 +113,7 @@ impl Identity {
         let device = entrance.device.as_ref().map(|device| {
             device.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>()
         });
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         if let Some(proved) = proved {
             proved.hold(&mut tx).await?;
         }
@@ -137,7 +138,8 @@ impl Identity {
         .bind(opened.is_by_two_proofs)
         .execute(&mut *tx)
         .await?;
-        let refresh = self.refresh_token(&mut tx, session_id, session_id.as_bytes()).await?;
+        let refresh =
+            self.refresh_token(&mut tx, account, session_id, session_id.as_bytes()).await?;
         let signed_in = Event::SignedIn { session_id, method, at: now };
         outbox::tell(&mut tx, &self.bus, Some(account), &signed_in).await?;
         tx.commit().await?;
@@ -160,12 +162,13 @@ impl Identity {
         let (now, hash) = (self.bus.now(), token_hash(token));
         // Who the holder is now is asked for before anything is locked.
         let (seen, is_accepted) = {
-            let mut connection = self.pool.acquire().await?;
-            let seen = presented(&mut connection, &hash).await?;
+            let mut tx = self.wall.begin(About::key(&hash)).await?;
+            let seen = presented(&mut tx, &hash).await?;
             let seen = seen.ok_or(IdentityError::InvalidToken)?;
             let is_accepted = !seen.has_ended
                 && now < seen.expires_at
-                && (!seen.is_used || self.is_repeat(&mut connection, &seen, &hash).await?);
+                && (!seen.is_used || self.is_repeat(&mut tx, &seen, &hash).await?);
+            tx.commit().await?;
             (seen, is_accepted)
         };
         if seen.opened.is_bound && company.is_some_and(|company| Some(company) != seen.company) {
@@ -182,7 +185,7 @@ impl Identity {
         {
             self.tell_company(caller, seen.session_id).await?;
         }
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::key(&hash)).await?;
         let presented = presented(&mut tx, &hash).await?.ok_or(IdentityError::InvalidToken)?;
         let Presented { session_id, account, opened, .. } = presented;
         if presented.has_ended {
@@ -223,7 +226,7 @@ impl Identity {
         .bind(now + REFRESH_LIFE)
         .execute(&mut *tx)
         .await?;
-        let refresh = self.refresh_token(&mut tx, session_id, &hash).await?;
+        let refresh = self.refresh_token(&mut tx, account, session_id, &hash).await?;
         tx.commit().await?;
         Ok(Session {
             refresh_token: Some(refresh),
@@ -239,8 +242,10 @@ impl Identity {
         &self,
         token: &str,
     ) -> Result<Option<(AccountId, Uuid)>, IdentityError> {
-        let mut connection = self.pool.acquire().await?;
-        let presented = presented(&mut connection, &token_hash(token)).await?;
+        let hash = token_hash(token);
+        let mut tx = self.wall.begin(About::key(&hash)).await?;
+        let presented = presented(&mut tx, &hash).await?;
+        tx.commit().await?;
         Ok(presented.map(|presented| (presented.account, presented.session_id)))
     }
 
@@ -257,7 +262,7 @@ impl Identity {
         )
         .bind(account.0)
         .bind(self.bus.now())
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.wall.of(About::account(account)).await?)
         .await?;
         let read = |row: &sqlx::postgres::PgRow| -> sqlx::Result<OpenSession> {
             Ok(OpenSession {
@@ -283,7 +288,7 @@ impl Identity {
         session_id: Uuid,
     ) -> Result<(), IdentityError> {
         let now = self.bus.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         let ended_at: Option<DateTime<Utc>> = sqlx::query_scalar(
             "select ended_at from identity.session
               where session_id = $1 and account_id = $2 for update",
@@ -312,7 +317,7 @@ impl Identity {
         account: AccountId,
         except: Option<Uuid>,
     ) -> Result<u32, IdentityError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.wall.begin(About::account(account)).await?;
         let reason = RevocationReason::SignedOutEverywhere;
         let n_ended = self.end_all(&mut tx, account, except, reason).await?;
         tx.commit().await?;
@@ -399,7 +404,7 @@ impl Identity {
               where account_id = $1 order by by_provider, member_id desc",
         )
         .bind(account.0)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.wall.of(About::account(account)).await?)
         .await?;
         for row in &memberships {
             let company = CompanyId(row.try_get("company_id")?);
@@ -432,15 +437,17 @@ impl Identity {
     async fn refresh_token(
         &self,
         tx: &mut PgConnection,
+        account: AccountId,
         session_id: Uuid,
         seed: &[u8],
     ) -> Result<RefreshToken, IdentityError> {
         let (token, expires_at) = (self.successor(seed), self.bus.now() + REFRESH_LIFE);
         sqlx::query(
-            "insert into identity.refresh_token (token_hash, session_id, expires_at)
-             values ($1, $2, $3) on conflict do nothing",
+            "insert into identity.refresh_token (token_hash, account_id, session_id, expires_at)
+             values ($1, $2, $3, $4) on conflict do nothing",
         )
         .bind(token_hash(token.expose_secret()))
+        .bind(account.0)
         .bind(session_id)
         .bind(expires_at)
         .execute(tx)
@@ -455,8 +462,15 @@ impl Identity {
     }
 }
 
-/// The token of this hash and its session, both locked until the transaction ends.
+/// The token of this hash and its session, both locked until the transaction ends, which is about their
+/// account from now on.
 async fn presented(tx: &mut PgConnection, hash: &[u8]) -> Result<Option<Presented>, IdentityError> {
+    let account: Option<Uuid> =
+        sqlx::query_scalar("select account_id from identity.refresh_token where token_hash = $1")
+            .bind(hash)
+            .fetch_optional(&mut *tx)
+            .await?;
+    about_account(tx, account.map(AccountId)).await?;
     let row = sqlx::query(
         "select s.session_id, s.account_id, s.company_id, s.ended_at, s.is_bound,
                 s.is_by_two_proofs, t.expires_at,

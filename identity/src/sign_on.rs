@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::id_token::{self, Expected, Stated};
 use crate::invitations::token_hash;
+use crate::wall::About;
 use crate::{Entrance, Identity, IdentityError, Place, Principal, Session, outbox, tokens};
 
 /// Time for a person to sign in at the provider.
@@ -147,7 +148,8 @@ impl Identity {
         }
         self.metadata(&provider.issuer).await?;
         let at = self.bus.now();
-        let mut tx = self.pool.begin().await?;
+        let about = About::company(caller.company).and_account(Some(account));
+        let mut tx = self.wall.begin(about).await?;
         sqlx::query(
             "insert into identity.sign_on
                (company_id, issuer, client_id, redirect_uri, sealed_secret)
@@ -195,18 +197,15 @@ impl Identity {
         let attempt = new_id(self.bus.clock());
         let part = |purpose| tokens::opaque(&self.bus, purpose, attempt.as_bytes());
         let (token, state) = (part("sign-on-token"), part("sign-on-state"));
-        let now = self.bus.now();
         sqlx::query(
-            "with over as (delete from identity.sign_on_attempt where expires_at <= $5)
-             insert into identity.sign_on_attempt (token_hash, attempt_id, company_id, expires_at)
+            "insert into identity.sign_on_attempt (token_hash, attempt_id, company_id, expires_at)
              values ($1, $2, $3, $4)",
         )
         .bind(token_hash(token.expose_secret()))
         .bind(attempt)
         .bind(company.0)
-        .bind(now + ATTEMPT_LIFE)
-        .bind(now)
-        .execute(&self.pool)
+        .bind(self.bus.now() + ATTEMPT_LIFE)
+        .execute(&mut *self.wall.of(About::company(company)).await?)
         .await?;
         let verifier = part("sign-on-verifier");
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose_secret().as_bytes()));
@@ -242,12 +241,13 @@ impl Identity {
         code: &str,
         device: Option<String>,
     ) -> Result<Session, IdentityError> {
+        let hash = token_hash(token);
         let row = sqlx::query(
             "delete from identity.sign_on_attempt where token_hash = $1
              returning attempt_id, company_id, expires_at",
         )
-        .bind(token_hash(token))
-        .fetch_optional(&self.pool)
+        .bind(&hash)
+        .fetch_optional(&mut *self.wall.of(About::key(&hash)).await?)
         .await?
         .ok_or(IdentityError::SignOnRefused)?;
         let expires_at: DateTime<Utc> = row.try_get("expires_at")?;
@@ -323,7 +323,7 @@ impl Identity {
         .bind(company.0)
         .bind(issuer)
         .bind(&stated.subject)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::company(company)).await?)
         .await?;
         if let Some(account) = linked {
             return Ok(AccountId(account));
@@ -338,7 +338,7 @@ impl Identity {
         .bind(company.0)
         .bind(&email)
         .bind(self.bus.now())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::company(company)).await?)
         .await?;
         let member = MemberId(invited.ok_or(IdentityError::SignOnRefused)?);
         let account = match self.credentials(&email).await? {
@@ -355,7 +355,7 @@ impl Identity {
         .bind(issuer)
         .bind(&stated.subject)
         .bind(account.0)
-        .execute(&self.pool)
+        .execute(&mut *self.wall.of(About::company(company).and_account(Some(account))).await?)
         .await?;
         Ok(account)
     }
@@ -378,7 +378,7 @@ impl Identity {
                from identity.sign_on where company_id = $1",
         )
         .bind(company.0)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::company(company)).await?)
         .await?;
         let Some(row) = row else { return Ok(None) };
         let sealed: Vec<u8> = row.try_get("sealed_secret")?;

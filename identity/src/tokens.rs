@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::invitations::token_hash;
+use crate::wall::About;
 use crate::{Identity, IdentityError, Principal, Session, api_keys};
 
 const ISSUER: &str = "colloquy";
@@ -306,7 +307,7 @@ impl Identity {
         )
         .bind(session_id)
         .bind(account.0)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.wall.of(About::account(account)).await?)
         .await?;
         Ok(open == Some(true))
     }
@@ -319,7 +320,7 @@ impl Identity {
         let known: Option<Uuid> =
             sqlx::query_scalar("select account_id from identity.operator where account_id = $1")
                 .bind(account.0)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.wall.of(About::account(account)).await?)
                 .await?;
         Ok(known.map(|id| operator(AccountId(id))))
     }

@@ -82,8 +82,10 @@ pub struct Database {
     pub url: Secret,
     /// `postgres://…` of the role that reads the read models; empty makes one.
     pub read_url: Secret,
-    /// Connections of a process for identity and writing read models, and again as many for reading
-    /// them.
+    /// `postgres://…` of the role that uses the tables of logins; empty makes one.
+    pub identity_url: Secret,
+    /// Connections of a process for writing read models, again as many for reading them, and again for
+    /// identity.
     pub max_connections: u32,
 }
 
@@ -312,7 +314,12 @@ impl Default for Http {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: Secret::default(), read_url: Secret::default(), max_connections: 20 }
+        Self {
+            url: Secret::default(),
+            read_url: Secret::default(),
+            identity_url: Secret::default(),
+            max_connections: 20,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Routes {
 ///
 /// # Errors
 /// When the list of trusted documents cannot be read, that of trusted proxies has no addresses, or the
-/// read models cannot be read behind their wall.
+/// tables cannot be reached behind their wall.
 pub async fn router(
     parts: &Parts,
     identity: Identity,
@@ -66,7 +66,7 @@ pub async fn router(
         bus: Arc::clone(&parts.bus),
         access: api::Recorder::new(Arc::clone(&parts.bus)),
         identity,
-        rate_limits: parts.rate_limits(),
+        rate_limits: parts.rate_limits().await?,
         reads,
         live,
         files: parts.files.clone(),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use eventlog::kafka::topics;
-use identity::Identity;
 use projections::model::MODELS;
 use secrecy::SecretString;
 use server::config::Config;
@@ -269,10 +268,9 @@ async fn with_database(
             }
             Role::Parked { verb } => operate::parked(&parts, verb).await?,
             Role::Logins { verb } => {
-                let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
-                logins::administer(&identity, &verb).await?;
+                logins::administer(&parts.identity().await?, &verb).await?;
             }
-            Role::Keys { verb } => signing_keys::administer(&parts.pool, &verb).await?,
+            Role::Keys { verb } => signing_keys::administer(&parts.wall().await?, &verb).await?,
             Role::Relay { verb: Some(RelayVerb::Check) } => relay_check(&parts).await?,
             Role::Relay { verb: None } => {
                 roles.measure(metrics).await?;
@@ -291,7 +289,7 @@ async fn with_database(
                 until_told().await?;
             }
             Role::Serve => {
-                let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
+                let identity = parts.identity().await?;
                 let identity =
                     identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
                 bootstrap::operator(&config, &identity).await?;
@@ -300,7 +298,7 @@ async fn with_database(
                 until_told().await?;
             }
             Role::All | Role::Demo { .. } => {
-                let identity = Identity::start(parts.pool.clone(), Arc::clone(&parts.bus)).await?;
+                let identity = parts.identity().await?;
                 let identity =
                     identity.with_web(Arc::new(Providers::new(&config.sign_on.issuers)?));
                 bootstrap::operator(&config, &identity).await?;

@@ -14,16 +14,19 @@ use eventlog::proof::builder::Prover;
 use eventlog::store::EventStore;
 use eventlog::vault::secrets::{self, Secrets};
 use eventlog::vault::{KeyVault, MasterKey};
+use identity::Identity;
 use identity::rate_limits::RateLimits;
+use identity::wall::Wall;
 use object_store::local::LocalFileSystem;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::OnceCell;
 
 use crate::config::Config;
-use crate::secrets_file;
 use crate::store::{self, Opened, Place};
+use crate::{secrets_file, wall};
 
 /// Connections for counting: each for a statement of a row at a time.
 const COUNTING: u32 = 4;
@@ -32,7 +35,7 @@ const COUNTING: u32 = 4;
 pub struct Parts {
     /// The settings.
     pub config: Config,
-    /// Read models, identity, consumers' progress.
+    /// Read models, consumers' progress, as who owns them.
     pub pool: PgPool,
     /// The log.
     pub store: Arc<dyn EventStore>,
@@ -50,6 +53,7 @@ pub struct Parts {
     secrets: Secrets,
     master: MasterKey,
     fail_point: FailPoint,
+    wall: OnceCell<Wall>,
 }
 
 impl Parts {
@@ -112,6 +116,7 @@ impl Parts {
             secrets,
             master,
             fail_point,
+            wall: OnceCell::new(),
         })
     }
 
@@ -132,6 +137,22 @@ impl Parts {
         Ok(prover)
     }
 
+    /// The connections by which identity's tables are used: one pool, made when it is first asked for.
+    ///
+    /// # Errors
+    /// See [`wall::identity`].
+    pub async fn wall(&self) -> anyhow::Result<Wall> {
+        self.wall.get_or_try_init(|| wall::identity(self)).await.cloned()
+    }
+
+    /// Who may enter, on its tables behind their wall.
+    ///
+    /// # Errors
+    /// As [`Parts::wall`]; when the signing keys cannot be read.
+    pub async fn identity(&self) -> anyhow::Result<Identity> {
+        Ok(Identity::start(self.wall().await?, Arc::clone(&self.bus)).await?)
+    }
+
     /// The password of a role of the database that is made here: the same for every process, and for
     /// nobody who has the database alone.
     #[must_use]
@@ -142,11 +163,12 @@ impl Parts {
 
     /// The buckets of what may be asked how often. Their connections are nobody else's: where all others
     /// are taken, counting is what lets them go again.
-    #[must_use]
-    pub fn rate_limits(&self) -> RateLimits {
-        let options = self.pool.connect_options().as_ref().clone();
-        let pool = PgPoolOptions::new().max_connections(COUNTING).connect_lazy_with(options);
-        RateLimits::new(pool, Arc::clone(&self.bus), self.config.limits.rates())
+    ///
+    /// # Errors
+    /// As [`Parts::wall`].
+    pub async fn rate_limits(&self) -> anyhow::Result<RateLimits> {
+        let counting = self.wall().await?.apart(COUNTING);
+        Ok(RateLimits::new(counting, Arc::clone(&self.bus), self.config.limits.rates()))
     }
 
     /// Kafka's settings; `None` where the product works without.

@@ -123,13 +123,14 @@ impl Roles {
     /// what sends letters.
     ///
     /// # Errors
-    /// When a feed refuses its settings, or an AI provider cannot be set up.
+    /// When a feed refuses its settings, an AI provider cannot be set up, or the tables of logins cannot
+    /// be reached behind their wall.
     pub async fn react(&self) -> anyhow::Result<()> {
         let parts = &self.parts;
         let deadlines: Arc<dyn Deadlines> = Arc::new(PostgresDeadlines::new(parts.pool.clone()));
         let ledger: Arc<dyn Ledger> = Arc::new(PostgresLedger::new(parts.pool.clone()));
         let program = std::env::current_exe().context("the own program is not found")?;
-        let calls: Arc<dyn Quota> = Arc::new(ai::Calls(parts.rate_limits()));
+        let calls: Arc<dyn Quota> = Arc::new(ai::Calls(parts.rate_limits().await?));
         let reactors = reactors::all(reactors::Deps {
             bus: Arc::clone(&parts.bus),
             store: parts.log(),
@@ -150,10 +151,10 @@ impl Roles {
         }
         let (bus, clock, stop) =
             (Arc::clone(&parts.bus), Arc::clone(&parts.clock), self.stop.clone());
-        let (pool, told) = (parts.pool.clone(), stop.clone());
-        self.tasks.spawn(identity::outbox::run(pool, Arc::clone(&bus), told));
+        let (wall, told) = (parts.wall().await?, stop.clone());
+        self.tasks.spawn(identity::outbox::run(wall.clone(), Arc::clone(&bus), told));
         let office = PostOffice {
-            pool: parts.pool.clone(),
+            wall,
             bus: Arc::clone(&bus),
             mailer: mail::mailer(&parts.config, Arc::clone(&parts.clock))?,
             app_url: parts.config.mail.app_url.clone(),

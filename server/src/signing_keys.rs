@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Subcommand;
 use identity::keys::{self, PUBLISHED_BEFORE};
-use sqlx::PgPool;
+use identity::wall::Wall;
 
 /// What `colloquy keys` does.
 #[derive(Subcommand)]
@@ -26,10 +26,10 @@ pub enum KeysVerb {
 ///
 /// # Errors
 /// Says why a key stays as it is.
-pub async fn administer(pool: &PgPool, verb: &KeysVerb) -> anyhow::Result<()> {
+pub async fn administer(wall: &Wall, verb: &KeysVerb) -> anyhow::Result<()> {
     match verb {
         KeysVerb::List => {
-            for key in keys::listed(pool).await.context("the keys cannot be read")? {
+            for key in keys::listed(wall).await.context("the keys cannot be read")? {
                 let standing = match (key.signs, key.retired_at) {
                     (true, _) => "signs".to_owned(),
                     (false, Some(at)) => format!("retired {at:.0?}"),
@@ -39,12 +39,12 @@ pub async fn administer(pool: &PgPool, verb: &KeysVerb) -> anyhow::Result<()> {
             }
         }
         KeysVerb::Rotate => {
-            let made = keys::rotate(pool).await.context("no key can be made")?;
+            let made = keys::rotate(wall).await.context("no key can be made")?;
             let from = made.published_at + PUBLISHED_BEFORE;
             println!("key {} is published, and signs from {from:.0?} on", made.number);
         }
         KeysVerb::Retire { number, now } => {
-            keys::retire(pool, *number, *now).await?;
+            keys::retire(wall, *number, *now).await?;
             println!("key {number} is retired");
         }
     }

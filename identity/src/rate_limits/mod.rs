@@ -18,7 +18,6 @@ use std::time::Duration;
 use commands::Bus;
 use domain::ids::{AccountId, CompanyId};
 use moka::sync::Cache;
-use sqlx::PgPool;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -28,6 +27,7 @@ use self::bucket::Bucket;
 use self::local::{Decision, Local};
 use self::store::Key;
 use crate::Principal;
+use crate::wall::Wall;
 
 /// How long counting may take. After that, and for as long again, it is not waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -118,7 +118,7 @@ pub enum Limited {
 pub struct RateLimits(Arc<Parts>);
 
 struct Parts {
-    pool: PgPool,
+    wall: Wall,
     bus: Arc<Bus>,
     rates: Rates,
     locals: Cache<Key, Arc<Mutex<Local>>>,
@@ -127,11 +127,11 @@ struct Parts {
 }
 
 impl RateLimits {
-    /// Buckets of these rates in this database.
+    /// Buckets of these rates, reached by these connections.
     #[must_use]
-    pub fn new(pool: PgPool, bus: Arc<Bus>, rates: Rates) -> Self {
+    pub fn new(wall: Wall, bus: Arc<Bus>, rates: Rates) -> Self {
         let locals = Cache::builder().max_capacity(KEPT).time_to_idle(IDLE).build();
-        Self(Arc::new(Parts { pool, bus, rates, locals, silent_until: SyncMutex::default() }))
+        Self(Arc::new(Parts { wall, bus, rates, locals, silent_until: SyncMutex::default() }))
     }
 
     /// Takes `n` tokens of a class from a subject's bucket, all or none, and answers how it stands
@@ -190,7 +190,7 @@ impl RateLimits {
             })
             .collect();
         let keys: Vec<Key> = buckets.iter().map(|(_, key, _)| *key).collect();
-        let looking = timeout(PATIENCE, store::look(&self.0.pool, &keys)).await;
+        let looking = timeout(PATIENCE, store::look(&self.0.wall, &keys)).await;
         let seen = looking.ok().and_then(Result::ok).ok_or(Limited::Unavailable)?;
         let mut standings = Vec::with_capacity(buckets.len());
         for (class, key, bucket) in buckets {
@@ -218,7 +218,7 @@ impl RateLimits {
             return None;
         }
         let most = wish.max(n);
-        let error = match timeout(PATIENCE, store::take(&self.0.pool, key, bucket, n, most)).await {
+        let error = match timeout(PATIENCE, store::take(&self.0.wall, key, bucket, n, most)).await {
             Ok(Ok(seen)) => return Some(seen),
             Ok(Err(error)) => error.to_string(),
             Err(elapsed) => elapsed.to_string(),
@@ -242,8 +242,8 @@ fn lock(silent_until: &SyncMutex<Option<Instant>>) -> std::sync::MutexGuard<'_, 
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub(crate) async fn forget(pool: &PgPool) -> sqlx::Result<u64> {
-    store::forget(pool).await
+pub(crate) async fn forget(wall: &Wall) -> sqlx::Result<u64> {
+    store::forget(wall).await
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 
 use super::bucket::Bucket;
 use super::local::Seen;
+use crate::wall::{About, Wall};
 
 /// A bucket's name: no address, no person.
 pub(super) type Key = [u8; 32];
@@ -16,7 +17,7 @@ const AT_ONCE: i64 = 1000;
 /// Takes `most` tokens, or as many as there are, unless they are fewer than `least`. One statement, the
 /// same arithmetic as [`Bucket`]; several at once queue for the row.
 pub(super) async fn take(
-    pool: &PgPool,
+    wall: &Wall,
     key: &Key,
     bucket: Bucket,
     least: u32,
@@ -41,14 +42,14 @@ pub(super) async fn take(
     .bind(i64::try_from(bucket.step_us).unwrap_or(i64::MAX))
     .bind(i64::from(least))
     .bind(i64::from(most))
-    .fetch_one(pool)
+    .fetch_one(&mut *wall.of(About::nobody()).await?)
     .await?;
     let granted: i64 = row.try_get("n_granted")?;
     Ok(Seen { granted: u32::try_from(granted).unwrap_or(0), full_in: full_in(&row)? })
 }
 
 /// How long until these buckets are full; those that are have no row or an old one.
-pub(super) async fn look(pool: &PgPool, keys: &[Key]) -> sqlx::Result<Vec<(Key, Duration)>> {
+pub(super) async fn look(wall: &Wall, keys: &[Key]) -> sqlx::Result<Vec<(Key, Duration)>> {
     let keys: Vec<&[u8]> = keys.iter().map(<[u8; 32]>::as_slice).collect();
     let rows = sqlx::query(
         "select bucket_key,
@@ -57,7 +58,7 @@ pub(super) async fn look(pool: &PgPool, keys: &[Key]) -> sqlx::Result<Vec<(Key, 
            from identity.rate_bucket where bucket_key = any($1)",
     )
     .bind(keys)
-    .fetch_all(pool)
+    .fetch_all(&mut *wall.of(About::nobody()).await?)
     .await?;
     rows.iter()
         .map(|row| {
@@ -75,14 +76,14 @@ fn full_in(row: &sqlx::postgres::PgRow) -> sqlx::Result<Duration> {
 
 /// Deletes buckets that are full again, which is as good as never used; at most a thousand. Answers
 /// how many.
-pub(super) async fn forget(pool: &PgPool) -> sqlx::Result<u64> {
+pub(super) async fn forget(wall: &Wall) -> sqlx::Result<u64> {
     let deleted = sqlx::query(
         "delete from identity.rate_bucket where bucket_key in (
            select bucket_key from identity.rate_bucket
             where full_at < now() order by full_at limit $1 for update skip locked)",
     )
     .bind(AT_ONCE)
-    .execute(pool)
+    .execute(&mut *wall.of(About::nobody()).await?)
     .await?;
     Ok(deleted.rows_affected())
 }

@@ -35,7 +35,7 @@ async fn a_new_key_is_published_for_five_minutes_before_it_signs() {
     let w = World::new().await;
     let (_, before) = w.admin().await;
     later(&w, 60).await;
-    assert_eq!(keys::rotate(&w.database.pool).await.expect("made").number, 2);
+    assert_eq!(keys::rotate(&w.wall).await.expect("made").number, 2);
     let replica = w.replica().await;
     assert_eq!(published(&replica).await, ["k1", "k2"]);
     let signed_in = async |identity: &Identity| {
@@ -54,12 +54,12 @@ async fn a_new_key_is_published_for_five_minutes_before_it_signs() {
 async fn a_retired_key_opens_nothing_anywhere_within_a_second() {
     let w = World::new().await;
     let (_, before) = w.admin().await;
-    let pool = &w.database.pool;
-    keys::rotate(pool).await.expect("made");
+    let wall = &w.wall;
+    keys::rotate(wall).await.expect("made");
     let replica = w.replica().await;
     let token = before.access_token.expose_secret();
     assert!(replica.verify(token).await.is_ok());
-    keys::retire(pool, 1, true).await.expect("cut off");
+    keys::retire(wall, 1, true).await.expect("cut off");
     let since = std::time::Instant::now();
     loop {
         let asked_after = since.elapsed();
@@ -75,12 +75,12 @@ async fn a_retired_key_opens_nothing_anywhere_within_a_second() {
 #[tokio::test]
 async fn a_key_is_kept_for_as_long_as_a_token_of_its_may_run() {
     let w = World::new().await;
-    let pool = &w.database.pool;
-    let retired = async |number| keys::retire(pool, number, false).await;
+    let wall = &w.wall;
+    let retired = async |number| keys::retire(wall, number, false).await;
     assert!(matches!(retired(1).await, Err(RotationError::LastKey)));
-    assert!(matches!(keys::retire(pool, 1, true).await, Err(RotationError::LastKey)));
+    assert!(matches!(keys::retire(wall, 1, true).await, Err(RotationError::LastKey)));
     assert!(matches!(retired(7).await, Err(RotationError::NoKey)));
-    keys::rotate(pool).await.expect("made");
+    keys::rotate(wall).await.expect("made");
     assert!(matches!(retired(1).await, Err(RotationError::Signs)), "the other is too young");
     later(&w, 65).await;
     assert!(matches!(retired(1).await, Err(RotationError::InUse(_))));

@@ -155,7 +155,7 @@ async fn a_login_whose_maker_died_before_the_log_had_it_is_told_before_all_else(
     let account = session.principal.account_id.expect("an account");
     // This log has seen nothing of the login, as after a crash between the table and the log.
     let other = World::new().await;
-    while identity::outbox::drain(&w.database.pool, &other.bus).await.expect("drained") > 0 {}
+    while identity::outbox::drain(&w.wall, &other.bus).await.expect("drained") > 0 {}
     let told = other.told(account).await;
     let names: Vec<_> = told.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["account.registered", "account.signed_in"]);
@@ -197,13 +197,13 @@ async fn an_account_that_the_log_does_not_take_holds_up_no_other() {
     let token = invited.expect("invited").token;
     let joined = w.identity.accept_invitation(token.expose_secret(), password(), None).await;
     let other = joined.expect("joined").principal.account_id.expect("an account");
-    while identity::outbox::drain(&w.database.pool, &w.bus).await.is_ok_and(|n| n > 0) {}
+    while identity::outbox::drain(&w.wall, &w.bus).await.is_ok_and(|n| n > 0) {}
     let waiting: Vec<Uuid> = sqlx::query_scalar("select account_id from identity.outbox")
         .fetch_all(&w.database.pool)
         .await
         .expect("listed");
     assert_eq!(waiting, [account.0], "what waits is kept, and {other:?} is told");
-    let refused = identity::outbox::drain(&w.database.pool, &w.bus).await;
+    let refused = identity::outbox::drain(&w.wall, &w.bus).await;
     assert_eq!(code(refused), "NEWER_HISTORY");
 }
 

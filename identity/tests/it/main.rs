@@ -11,6 +11,7 @@ mod registration;
 mod second_factor;
 mod sessions;
 mod sign_on;
+mod walls;
 
 use std::sync::Arc;
 
@@ -24,15 +25,19 @@ use eventlog::codec::Codec;
 use eventlog::envelope::{StoredEvent, StreamId, Version};
 use eventlog::store::EventStore;
 use eventlog::store::memory::MemoryStore;
-use eventlog::testing::TestDatabase;
+use eventlog::testing::{TestDatabase, login};
 use eventlog::vault::memory::MemoryVault;
 use eventlog::vault::secrets::Secrets;
+use identity::wall::Wall;
 use identity::{Entrance, Identity, IdentityError, Invitee, RegisteredCompany};
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 struct World {
     database: TestDatabase,
+    wall: Wall,
     identity: Identity,
     store: Arc<MemoryStore>,
     bus: Arc<Bus>,
@@ -53,6 +58,14 @@ fn invitee(email: &str, role: Role) -> Invitee {
     Invitee { email: email.into(), full_name: "Ada Example".into(), role, department: None }
 }
 
+/// How the role connects that uses identity's tables of this database.
+async fn user(pool: &PgPool) -> PgConnectOptions {
+    let options = login(pool, "identity_user").await;
+    let let_in = sqlx::query("select identity.let_in('identity_user')").execute(pool).await;
+    let_in.expect("it may use them");
+    options
+}
+
 impl World {
     async fn new() -> Self {
         let database = TestDatabase::create().await;
@@ -69,18 +82,19 @@ impl World {
             clock.clone(),
             BusSettings::default(),
         ));
-        let identity = Identity::start(database.pool.clone(), bus.clone()).await.expect("started");
-        Self { database, identity, store, bus, clock }
+        let wall = Wall::new(user(&database.pool).await, 6);
+        let identity = Identity::start(wall.clone(), bus.clone()).await.expect("started");
+        Self { database, wall, identity, store, bus, clock }
     }
 
     /// Another replica of the same installation.
     async fn replica(&self) -> Identity {
-        Identity::start(self.database.pool.clone(), self.bus.clone()).await.expect("started")
+        Identity::start(self.wall.clone(), self.bus.clone()).await.expect("started")
     }
 
     /// Names and contents of what the log tells of an account, after the outbox was carried over.
     async fn told(&self, account: AccountId) -> Vec<(String, serde_json::Value)> {
-        while identity::outbox::drain(&self.database.pool, &self.bus).await.expect("drained") > 0 {}
+        while identity::outbox::drain(&self.wall, &self.bus).await.expect("drained") > 0 {}
         let stream = StreamId::new(CompanyId::NONE, "account", account.0);
         let events = self.store.read_stream(&stream, Version(0), 100).await.expect("read");
         let content = |event: &StoredEvent| {

@@ -12,7 +12,7 @@ const HOUR: u32 = 3600;
 
 /// A replica whose every class has this rate.
 fn replica(w: &World, rate: Rate) -> RateLimits {
-    RateLimits::new(w.database.pool.clone(), w.bus.clone(), Rates::of(|_| rate))
+    RateLimits::new(w.wall.clone(), w.bus.clone(), Rates::of(|_| rate))
 }
 
 /// Lets the database's time pass for all buckets.
@@ -128,9 +128,9 @@ async fn buckets_that_are_full_again_are_forgotten() {
     }
     pass(&w, 361).await;
     limits.take(Class::Ai, Subject::Named("now"), 1).await.expect("there");
-    identity::outbox::drain(&w.database.pool, &w.bus).await.expect("drained");
+    identity::outbox::drain(&w.wall, &w.bus).await.expect("drained");
     assert_eq!(n_rows(&w).await, 501, "a bounded piece at a time");
-    identity::outbox::drain(&w.database.pool, &w.bus).await.expect("drained");
+    identity::outbox::drain(&w.wall, &w.bus).await.expect("drained");
     assert_eq!(n_rows(&w).await, 1);
 }
 

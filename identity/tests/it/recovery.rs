@@ -41,6 +41,7 @@ impl Mailbox {
 
 struct Post {
     office: PostOffice,
+    pool: sqlx::PgPool,
     mailbox: Arc<Mailbox>,
 }
 
@@ -48,12 +49,12 @@ impl Post {
     fn of(w: &World) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let office = PostOffice {
-            pool: w.database.pool.clone(),
+            wall: w.wall.clone(),
             bus: w.bus.clone(),
             mailer: mailbox.clone(),
             app_url: "https://app.example.com".into(),
         };
-        Self { office, mailbox }
+        Self { office, pool: w.database.pool.clone(), mailbox }
     }
 
     /// The tokens that an address has got by now for a page.
@@ -68,7 +69,7 @@ impl Post {
 
     async fn waiting(&self) -> i64 {
         let waiting = sqlx::query_scalar("select count(*) from identity.mail");
-        waiting.fetch_one(&self.office.pool).await.expect("counted")
+        waiting.fetch_one(&self.pool).await.expect("counted")
     }
 }
 

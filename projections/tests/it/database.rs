@@ -10,7 +10,7 @@ use eventlog::fail_point::{FailPoint, no_fail_point};
 use eventlog::feed::{Feed, LogFeed};
 use eventlog::store::EventStore;
 use eventlog::store::postgres::{PostgresSettings, PostgresStore};
-use eventlog::testing::TestDatabase;
+use eventlog::testing::{TestDatabase, login};
 use eventlog::vault::MasterKey;
 use eventlog::vault::postgres::PostgresVault;
 use projections::generation::{self, Generation};
@@ -28,17 +28,10 @@ use crate::world::World;
 
 /// How the role that reads connects to this database. It is one for all tests of a server.
 pub async fn reader(pool: &PgPool) -> PgConnectOptions {
-    sqlx::raw_sql(
-        "do $$ begin
-           create role projections_reader login;
-         exception when duplicate_object or unique_violation then null;
-         end $$;
-         select rm_let_read('projections_reader')",
-    )
-    .execute(pool)
-    .await
-    .expect("it may read");
-    pool.connect_options().as_ref().clone().username("projections_reader")
+    let options = login(pool, "projections_reader").await;
+    let let_read = sqlx::query("select rm_let_read('projections_reader')").execute(pool).await;
+    let_read.expect("it may read");
+    options
 }
 
 /// Nothing that a test waits for takes longer.

@@ -13,7 +13,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("commands", &["domain", "eventlog"]),
     ("projections", &["domain", "eventlog"]),
     ("reactors", &["commands", "domain", "eventlog"]),
-    ("identity", &["commands", "domain"]),
+    ("identity", &["commands", "domain", "eventlog"]),
     ("api", &["commands", "domain", "identity", "projections"]),
     ("server", &["api", "commands", "domain", "eventlog", "identity", "projections", "reactors"]),
 ];

@@ -99,7 +99,7 @@ async fn the_private_database_is_read_as_a_role_that_owns_nothing() {
     let read =
         "select r.rolname::text, r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb,
                        (select count(*) from pg_stat_activity a where a.usename = r.rolname)
-                  from pg_roles r where r.rolname = rm_reader()";
+                  from pg_roles r where r.rolname = product_role('reader')";
     let (role, is_mighty, n_connections): (String, bool, i64) =
         sqlx::query_as(read).fetch_one(&mut owner).await.expect("the role");
     assert!(!is_mighty && n_connections > 0, "{role} has {n_connections} connections");

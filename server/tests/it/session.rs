@@ -11,6 +11,7 @@ use eventlog::codec::Codec;
 use eventlog::store::postgres::{PostgresSettings, PostgresStore};
 use eventlog::vault::postgres::PostgresVault;
 use eventlog::vault::{MasterKey, secrets};
+use identity::wall::Wall;
 use identity::{Entrance, Identity};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use secrecy::{ExposeSecret, SecretString};
@@ -26,7 +27,10 @@ pub const ACCESS_LIFE: TimeDelta = TimeDelta::minutes(15);
 /// An access token that this installation signed so long ago, for who has this address and password.
 pub async fn token_of(world: &World, (email, password): (&str, &str), ago: TimeDelta) -> String {
     let (bus, store) = bus(world, ago).await;
-    let identity = Identity::start(world.pool.clone(), Arc::new(bus)).await.expect("identity");
+    let role = sqlx::query_scalar("select product_role('identity')").fetch_one(&world.pool).await;
+    let role: String = role.expect("the role that `serve` has made");
+    let options = world.pool.connect_options().as_ref().clone().username(&role);
+    let identity = Identity::start(Wall::new(options, 2), Arc::new(bus)).await.expect("identity");
     let session = identity.sign_in(email, SecretString::from(password), &Entrance::default()).await;
     let session = session.expect("a session");
     store.stop().await;

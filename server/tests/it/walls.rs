@@ -1,4 +1,4 @@
-//! The database role that reads: whom the program takes, and whom it refuses.
+//! The database roles behind the wall: whom the program takes, and whom it refuses.
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
@@ -8,6 +8,7 @@ use crate::process::run;
 use crate::world::World;
 
 const READ_URL: &str = "COLLOQUY_DATABASE__READ_URL";
+const IDENTITY_URL: &str = "COLLOQUY_DATABASE__IDENTITY_URL";
 
 async fn does(admin: &mut PgConnection, statements: String) {
     let done = sqlx::raw_sql(AssertSqlSafe(statements.clone())).execute(admin).await;
@@ -24,45 +25,61 @@ async fn a_role_that_could_pass_the_wall_between_companies_stops_the_start() {
     let cases = [
         (superuser.as_str(), "superuser"),
         (unknown.as_str(), "nobody_at_all"),
-        ("their-password", "database.read_url is no address"),
+        ("their-password", "is no address"),
     ];
-    for (url, what) in cases {
-        let mut command = world.command(&["serve"]);
-        command.env(READ_URL, url);
-        let (code, said) = run(command).await;
-        assert!(!code.success() && said.contains(what), "{said}");
-        assert!(!said.contains("their-password"), "{said}");
+    for (variable, setting, role) in [
+        (READ_URL, "database.read_url", "serve"),
+        (IDENTITY_URL, "database.identity_url", "serve"),
+        (IDENTITY_URL, "database.identity_url", "react"),
+    ] {
+        for (url, what) in cases {
+            let mut command = world.command(&[role]);
+            command.env(variable, url);
+            let (code, said) = run(command).await;
+            let is_told = said.contains(what) && said.contains(setting);
+            assert!(!code.success() && is_told, "{setting}: {said}");
+            assert!(!said.contains("their-password"), "{said}");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_who_may_make_no_roles_names_the_one_that_reads() {
+async fn an_owner_who_may_make_no_roles_names_those_that_own_nothing() {
     let server = std::env::var("TEST_DATABASE_URL").expect("`make test` sets it");
     let options: PgConnectOptions = server.parse().expect("an address");
     let mut admin = options.connect().await.expect("the test server answers");
     let name = Uuid::new_v4().simple();
-    let [owner, reader, database] = ["owner", "reader", "walls"].map(|of| format!("{of}_{name}"));
-    does(&mut admin, format!("create role {owner} login; create role {reader} login")).await;
+    let [owner, reader, user, database] =
+        ["owner", "reader", "user", "walls"].map(|of| format!("{of}_{name}"));
+    for role in [&owner, &reader, &user] {
+        does(&mut admin, format!("create role {role} login")).await;
+    }
     does(&mut admin, format!("create database {database} owner {owner}")).await;
     let place = format!("{}:{}/{database}", options.get_host(), options.get_port());
     {
         let world = World::on(format!("postgres://{owner}@{place}"));
-        let (code, said) = world.run(&["serve"]).await;
-        assert!(
-            !code.success() && said.contains("give its address as database.read_url"),
-            "{said}"
-        );
-        let read_url = format!("postgres://{reader}@{place}");
-        let mut serve = world.start_with("serve", &[(READ_URL, &read_url)]);
+        let [read_url, identity_url] =
+            [&reader, &user].map(|role| format!("postgres://{role}@{place}"));
+        let refused = async |settings: [(&str, &str); 2], what: &str| {
+            let mut command = world.command(&["serve"]);
+            command.envs(settings.into_iter().filter(|(_, url)| !url.is_empty()));
+            let (code, said) = run(command).await;
+            assert!(!code.success() && said.contains(what), "{what}: {said}");
+        };
+        refused([(READ_URL, ""), (IDENTITY_URL, "")], "its address as database.identity_url").await;
+        let settings = [(READ_URL, ""), (IDENTITY_URL, identity_url.as_str())];
+        refused(settings, "give its address as database.read_url").await;
+        let settings = [(READ_URL, read_url.as_str()), (IDENTITY_URL, &identity_url)];
+        let mut serve = world.start_with("serve", &settings);
         serve.address().await;
-        // The owner owns, and is as little let read as anybody who does.
-        let mut command = world.command(&["serve"]);
-        command.env(READ_URL, &world.url);
-        let (code, said) = run(command).await;
-        assert!(!code.success() && said.contains("it owns the database"), "{said}");
+        // The owner owns, and is as little let in as anybody who does.
+        refused([settings[0], (IDENTITY_URL, &world.url)], "it owns the database").await;
+        refused([(READ_URL, &world.url), settings[1]], "it owns the database").await;
+        // Who changes logins is not who reads the read models.
+        refused([(READ_URL, &identity_url), settings[1]], "it may change tables").await;
         assert!(serve.terminate().await.success());
         world.pool.close().await;
     }
     does(&mut admin, format!("drop database {database} with (force)")).await;
-    does(&mut admin, format!("drop role {owner}; drop role {reader}")).await;
+    does(&mut admin, format!("drop role {owner}, {reader}, {user}")).await;
 }

@@ -300,9 +300,11 @@ async fn drop_database(server: &str, name: &str) {
         let oid: Option<i64> = oid.bind(name).fetch_one(&mut admin).await.ok();
         let statement = AssertSqlSafe(format!("drop database {name} with (force)"));
         let _ = sqlx::query(statement).execute(&mut admin).await;
-        // Roles are the server's; the one that read it is of no use any more.
+        // Roles are the server's; those that used it are of no use any more.
         if let Some(oid) = oid {
-            let statement = AssertSqlSafe(format!("drop role if exists colloquy_reader_{oid}"));
+            let statement = AssertSqlSafe(format!(
+                "drop role if exists colloquy_reader_{oid}, colloquy_identity_{oid}"
+            ));
             let _ = sqlx::query(statement).execute(&mut admin).await;
         }
     }
