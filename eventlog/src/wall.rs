@@ -33,7 +33,7 @@ pub enum Reach {
     ChangesIn(&'static str),
 }
 
-/// A setting that policies ask for, and its value; none is empty.
+/// A setting that policies ask for, and its value; an empty one names nothing.
 pub type Named<'n> = (&'static str, &'n str);
 
 /// Connections of one role. There is no other way to one than naming what it is about.
@@ -93,12 +93,13 @@ impl Walled {
             let mut conn = self.pool.acquire().await?;
             match name(&mut conn, named, false).await {
                 Ok(()) => return Ok(conn),
-                Err(error) => {
+                Err(error) if is_cut(&error) => {
                     // Not given back: whoever came next would meet the same fault.
                     drop(conn.detach());
                     // All that lay idle may have been cut meanwhile; one more is new.
                     tries_left = tries_left.checked_sub(1).ok_or(error)?;
                 }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -153,8 +154,11 @@ async fn name(conn: &mut PgConnection, named: &[Named<'_>], is_local: bool) -> s
 fn is_cut(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-        // Operator intervention, such as an end of the session from outside.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+        // Connection exceptions, and operator intervention such as an end of the session from outside.
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            code.starts_with("08") || code.starts_with("57P")
+        }
         _ => false,
     }
 }

@@ -114,7 +114,7 @@ impl Identity {
         };
         match is_enough {
             true => lockout::passed(&mut tx, &self.bus, &key, proved).await?,
-            false => lockout::check(&mut *tx, &key, self.bus.now()).await?,
+            false => lockout::check(&mut tx, &key, self.bus.now()).await?,
         }
         tx.commit().await?;
         if password::is_outdated(&hash) {

@@ -247,10 +247,11 @@ async fn a_role_that_could_pass_the_wall_is_not_read_by() {
         ("", "create table {n}_t (id int); alter table {n}_t owner to {n};", "owns"),
         ("", "grant update on rm_job to {n};", "change"),
         ("", "grant select on es_event to {n};", "no row-level security"),
+        ("", "grant select on consumer_skip to {n};", "no row-level"),
         (
             "",
-            "grant usage on schema identity to {n}; grant select on identity.api_key to {n};",
-            "no row-level",
+            "grant usage on schema identity to {n}; grant insert on identity.api_key to {n};",
+            "change",
         ),
         (
             "",
