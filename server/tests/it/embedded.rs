@@ -89,26 +89,29 @@ fn private_database(folder: &Path) -> PgConnectOptions {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_private_database_is_read_as_a_role_that_owns_nothing() {
+async fn the_private_database_is_used_as_roles_that_own_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut first = start(folder.path());
     let admin = sign_in(&greeted(&mut first).await).await;
     admin.query("{ jobs { totalCount } }", json!({})).await;
     let options = private_database(folder.path());
     let mut owner = options.connect().await.expect("the superuser enters");
-    let read =
-        "select r.rolname::text, r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb,
-                       (select count(*) from pg_stat_activity a where a.usename = r.rolname)
-                  from pg_roles r where r.rolname = product_role('reader')";
-    let (role, is_mighty, n_connections): (String, bool, i64) =
-        sqlx::query_as(read).fetch_one(&mut owner).await.expect("the role");
-    assert!(!is_mighty && n_connections > 0, "{role} has {n_connections} connections");
-    let guessed = options.clone().username(&role).password("guessed").connect().await;
-    let refused = guessed.err().and_then(|e| e.as_database_error()?.code().map(String::from));
-    assert_eq!(refused.as_deref(), Some("28P01"));
-    // Whatever happened to its password: the next start gives it the right one.
-    let other = AssertSqlSafe(format!("alter role {role} password 'other'"));
-    sqlx::query(other).execute(&mut owner).await.expect("altered");
+    for purpose in ["reader", "identity"] {
+        let role = sqlx::query_as(
+            "select r.rolname::text, r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb,
+                    (select count(*) from pg_stat_activity a where a.usename = r.rolname)
+               from pg_roles r where r.rolname = product_role($1)",
+        );
+        let (role, is_mighty, n_connections): (String, bool, i64) =
+            role.bind(purpose).fetch_one(&mut owner).await.expect("the role");
+        assert!(!is_mighty && n_connections > 0, "{role} has {n_connections} connections");
+        let guessed = options.clone().username(&role).password("guessed").connect().await;
+        let refused = guessed.err().and_then(|e| e.as_database_error()?.code().map(String::from));
+        assert_eq!(refused.as_deref(), Some("28P01"));
+        // Whatever happened to its password: the next start gives it the right one.
+        let other = AssertSqlSafe(format!("alter role {role} password 'other'"));
+        sqlx::query(other).execute(&mut owner).await.expect("altered");
+    }
     drop(owner);
     assert!(first.terminate().await.success());
     let mut second = start(folder.path());
