@@ -6,6 +6,7 @@ create table rm_company (
   company_id uuid        not null primary key,
   name       text        not null,
   domain     text,
+  roles      jsonb       not null default '[]',   -- the roles that it made itself
   version    bigint      not null,
   created_at timestamptz not null,
   updated_at timestamptz not null
@@ -17,6 +18,7 @@ create table rm_member (
   full_name  text,                         -- null once the person was erased, as every personal text here
   email      text,
   role       text        not null,
+  custom_role_id uuid,                     -- one of the company's own, which may have been removed since
   department text,
   manager_id uuid,
   account_id uuid,

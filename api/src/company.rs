@@ -11,6 +11,7 @@ use projections::{companies, members};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+use crate::custom_role::CustomRole;
 use crate::error::{ApiError, UserError};
 use crate::inputs::{self, id, inputs, optional_id};
 use crate::interview::Interview;
@@ -118,6 +119,13 @@ impl Member {
     /// What the person may do.
     async fn role(&self) -> Role {
         self.0.role.into()
+    }
+
+    /// What the person may do besides, by a role that the company made; null without one.
+    async fn custom_role(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<CustomRole>> {
+        let Some(role_id) = self.0.custom_role_id else { return Ok(None) };
+        let company = one(&ctx.loaders()?.companies, Some(self.0.company_id)).await?;
+        Ok(company.and_then(|row| row.role(role_id).cloned()).map(CustomRole))
     }
 
     /// Department, if known.
@@ -268,7 +276,7 @@ impl MemberViewer {
         Ok(one(&ctx.loaders()?.members, Some(self.member)).await?.map(Member))
     }
 
-    /// The person's roles at present.
+    /// The person's built-in roles at present; `member` has the custom one.
     async fn roles(&self) -> &[Role] {
         &self.roles
     }
@@ -366,16 +374,21 @@ fn viewer(principal: &identity::Principal) -> Result<Viewer, ApiError> {
 pub struct MemberFilter {
     /// Only with one of these roles.
     roles: Option<Vec<Role>>,
+    /// Only with one of these custom roles, by id.
+    custom_role_ids: Option<Vec<ID>>,
     /// Only those who stand so.
     statuses: Option<Vec<MemberStatus>>,
 }
 
 impl MemberFilter {
-    fn read(self) -> members::Filter {
-        members::Filter {
+    fn read(self) -> Result<members::Filter, ApiError> {
+        let custom = self.custom_role_ids.unwrap_or_default();
+        let custom: Result<_, _> = custom.iter().map(|role| id("customRoleIds", role)).collect();
+        Ok(members::Filter {
             roles: self.roles.into_iter().flatten().map(Into::into).collect(),
+            custom_roles: custom?,
             statuses: self.statuses.into_iter().flatten().map(Into::into).collect(),
-        }
+        })
     }
 }
 
@@ -418,7 +431,7 @@ impl CompanyQuery {
         consistent_with: Option<Vec<String>>,
     ) -> async_graphql::Result<MemberConnection> {
         let view = ctx.view(Action::ReadMembers)?;
-        let (page, filter) = (forward(first, after)?, filter.unwrap_or_default().read());
+        let (page, filter) = (forward(first, after)?, filter.unwrap_or_default().read()?);
         ctx.consistent(consistent_with).await?;
         let reads = &ctx.state()?.reads;
         let rows = members::list(reads, &view, &filter, &page).await.map_err(ApiError::from)?;

@@ -279,6 +279,9 @@ fn field_of(refusal: &(dyn PublicCode + Send + Sync + 'static)) -> Option<&'stat
         "JOB_UNKNOWN_DIMENSION" => "dimensions",
         "MEMBER_PLATFORM_ROLE" => "role",
         "MEMBER_NO_SUCH_MANAGER" => "managerId",
+        "ROLE_NAME_TAKEN" => "name",
+        "ROLE_RIGHT_NOT_GIVABLE" => "permissions",
+        "ROLE_NOT_FOUND" => "roleId",
         "APPLICATION_ILLEGAL_MOVE" => "status",
         "VERDICT_NO_EVIDENCE"
         | "VERDICT_FOREIGN_EVIDENCE"

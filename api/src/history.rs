@@ -158,9 +158,9 @@ impl HistoryQuery {
         Ok(HistoryConnection::of(page, row.version, event))
     }
 
-    /// What happened to the company itself, in order: that it was made or renamed, and each time that
-    /// somebody who runs the platform came in (`company.operator_entered`; its actor is who). For those
-    /// who may replay histories.
+    /// What happened to the company itself, in order: that it was made or renamed, what became of its
+    /// custom roles, and each time that somebody who runs the platform came in
+    /// (`company.operator_entered`; its actor is who). For those who may replay histories.
     async fn company_history(
         &self,
         ctx: &Context<'_>,

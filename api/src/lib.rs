@@ -11,6 +11,7 @@ mod candidate;
 mod classes;
 mod companies;
 mod company;
+mod custom_role;
 mod dashboard;
 mod error;
 pub mod etag;

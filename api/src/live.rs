@@ -8,7 +8,7 @@ use domain::Caller;
 use domain::caller::Actor;
 use domain::ids::{CandidateId, InterviewId};
 use domain::permission::{self, Action, Relation};
-use domain::{Aggregate, Event, interview, observation, verdict};
+use domain::{Aggregate, Event, company, interview, observation, verdict};
 use futures::stream::BoxStream;
 use projections::live::Topic;
 use projections::{Recorded, Token};
@@ -168,8 +168,8 @@ impl Gate {
         &self.caller
     }
 
-    /// A signal each time that something happened on which the caller's rights rest: to the member,
-    /// to the guest's access, or to who is assigned to the interview that is watched.
+    /// A signal each time that something happened on which the caller's rights rest: to the member, to
+    /// a custom role, to the guest's access, or to who is assigned to the interview that is watched.
     #[must_use]
     pub fn changes(&self, watched: Option<InterviewId>) -> BoxStream<'static, ()> {
         let caller = Arc::clone(&self.caller);
@@ -225,6 +225,11 @@ fn touches(caller: &Caller, watched: Option<InterviewId>, recorded: &Recorded) -
     }
     match (&recorded.event, caller.actor) {
         (Event::Member(_), Actor::Member(member)) => member.0 == stream.id,
+        // Which custom role the member has may itself have changed since.
+        (
+            Event::Company(company::Event::RoleChanged { .. } | company::Event::RoleRemoved { .. }),
+            Actor::Member(_),
+        ) => true,
         (Event::Interview(interview::Event::AccessRevoked { .. }), Actor::Guest { .. })
         | (Event::Interview(interview::Event::InterviewerAssigned { .. }), _) => {
             watched.is_some_and(|watched| watched.0 == stream.id)
@@ -335,7 +340,7 @@ mod tests {
     use super::*;
 
     fn caller(actor: Actor, roles: Vec<Role>) -> Caller {
-        Caller { company: CompanyId(Uuid::from_u128(9)), actor, roles }
+        Caller::new(CompanyId(Uuid::from_u128(9)), actor, roles)
     }
 
     fn member(role: Role) -> Caller {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use domain::ids::{
-    AnswerId, ApplicationId, CandidateId, InterviewId, JobId, MemberId, QuestionId, ResumeId,
+    AnswerId, ApplicationId, CandidateId, CompanyId, InterviewId, JobId, MemberId, QuestionId,
+    ResumeId,
 };
 use domain::permission::Action;
 use projections::{
-    Reads, View, applications, candidates, interviews, jobs, members, observations, resumes,
-    transcripts, verdicts,
+    Reads, View, applications, candidates, companies, interviews, jobs, members, observations,
+    resumes, transcripts, verdicts,
 };
 use tokio_util::task::TaskTracker;
 
@@ -85,6 +86,8 @@ macro_rules! loaders {
 }
 
 loaders! {
+    /// Companies by id: at most the own one.
+    companies: Companies(CompanyId => companies::Row) = ReadCompany, companies::by_ids;
     /// Members by id.
     members: Members(MemberId => members::Row) = ReadCompany, members::by_ids;
     /// Jobs by id.

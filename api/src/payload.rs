@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::candidate::{Application, Candidate};
 use crate::company::{Company, Member};
+use crate::custom_role::CustomRole;
 use crate::error::{ApiError, UserError};
 use crate::inputs::{self, Input};
 use crate::interview::Interview;
@@ -173,6 +174,13 @@ payloads! {
     MemberPayload {
         /// The member after the command.
         member: Member,
+    }
+    /// What mutations of custom roles answer.
+    RolePayload {
+        /// The company after the command.
+        company: Company,
+        /// The role after the command; null if it was removed.
+        role: CustomRole,
     }
     /// What inviting a member answers.
     InvitationPayload {

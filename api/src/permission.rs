@@ -1,9 +1,12 @@
 //! What a caller may do, so that a frontend can leave out what would be refused. The rules ask the
 //! same table again for each command and each query.
 
-use async_graphql::{Enum, SimpleObject};
+use async_graphql::{Enum, InputObject, SimpleObject};
 use domain::Caller;
+use domain::custom_role;
 use domain::permission::{self, Action, Grant};
+
+use crate::error::ApiError;
 
 /// A right: what a command or a query needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -19,7 +22,7 @@ pub enum Right {
     ReadCompany,
     /// See the company's people.
     ReadMembers,
-    /// Change the own company.
+    /// Change the own company: its name, the roles it makes, and who has one of them.
     ManageCompany,
     /// Invite people and assign roles.
     ManageMembers,
@@ -104,7 +107,7 @@ pub enum Reach {
     Own,
 }
 
-/// A right that the caller has, and how far it reaches.
+/// A right that the caller has or a custom role gives, and how far it reaches.
 #[derive(Clone, Debug, PartialEq, Eq, SimpleObject)]
 pub struct Permission {
     /// The right.
@@ -116,14 +119,62 @@ pub struct Permission {
 /// All that the caller may do at present, in the order of the table.
 #[must_use]
 pub fn permissions(caller: &Caller) -> Vec<Permission> {
+    listed(|action| permission::grants(caller, action).filter_map(reach).collect())
+}
+
+/// All that a custom role gives, in the order of the table.
+#[must_use]
+pub fn given(permissions: &[custom_role::Permission]) -> Vec<Permission> {
+    listed(|action| {
+        let of = permissions.iter().filter(|permission| permission.right == action);
+        of.filter_map(|permission| reach(permission.reach.grant())).collect()
+    })
+}
+
+fn listed(reaches: impl Fn(Action) -> Vec<Reach>) -> Vec<Permission> {
     let of = |action: Action| {
-        let mut reaches: Vec<Reach> =
-            permission::grants(caller, action).filter_map(reach).collect();
+        let mut reaches = reaches(action);
         reaches.sort_unstable();
         reaches.dedup();
         (!reaches.is_empty()).then(|| Permission { right: action.into(), reaches })
     };
     Action::ALL.into_iter().filter_map(of).collect()
+}
+
+/// A right that a custom role is to give, and how far it reaches.
+#[derive(InputObject)]
+pub struct PermissionInput {
+    /// The right. What lets others in or changes what people may do cannot be given, nor what is of
+    /// the platform, of machines or of candidates: `ROLE_RIGHT_NOT_GIVABLE`.
+    right: Right,
+    /// How far it reaches, at least one; each adds to the others. `ASSIGNED` and `OWN_JOBS` can be
+    /// given of rights that a built-in role has with that reach, `OWN` never.
+    reaches: Vec<Reach>,
+}
+
+/// The permissions that an input names.
+///
+/// # Errors
+/// `VALIDATION_FAILED` for a right without a reach, and for `OWN`.
+pub fn read(permissions: &[PermissionInput]) -> Result<Vec<custom_role::Permission>, ApiError> {
+    let mut read = vec![];
+    for given in permissions {
+        if given.reaches.is_empty() {
+            return Err(ApiError::invalid("reaches", "must not be empty"));
+        }
+        for reach in &given.reaches {
+            let reach = match reach {
+                Reach::All => custom_role::Reach::All,
+                Reach::Assigned => custom_role::Reach::Assigned,
+                Reach::OwnJobs => custom_role::Reach::OwnJobs,
+                Reach::Own => {
+                    return Err(ApiError::invalid("reaches", "OWN is of candidates only"));
+                }
+            };
+            read.push(custom_role::Permission { right: given.right.into(), reach });
+        }
+    }
+    Ok(read)
 }
 
 fn reach(grant: Grant) -> Option<Reach> {
@@ -145,7 +196,7 @@ mod tests {
     use super::*;
 
     fn caller(actor: Actor, roles: Vec<Role>) -> Caller {
-        Caller { company: CompanyId(Uuid::from_u128(9)), actor, roles }
+        Caller::new(CompanyId(Uuid::from_u128(9)), actor, roles)
     }
 
     fn found(caller: &Caller, right: Right) -> Vec<Reach> {

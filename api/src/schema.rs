@@ -19,6 +19,7 @@ use crate::api_keys::{ApiKeyMutation, ApiKeyQuery};
 use crate::candidate::{Application, Candidate, CandidateMutation, CandidateQuery, Resume};
 use crate::companies::CompaniesQuery;
 use crate::company::{Company, CompanyMutation, CompanyQuery, Member};
+use crate::custom_role::{RoleMutation, RoleQuery};
 use crate::dashboard::DashboardQuery;
 use crate::error::ApiError;
 use crate::history::HistoryQuery;
@@ -159,6 +160,7 @@ pub struct Query(
     SignOnQuery,
     CompaniesQuery,
     CompanyQuery,
+    RoleQuery,
     JobQuery,
     CandidateQuery,
     InterviewQuery,
@@ -183,6 +185,7 @@ pub struct Mutation(
     ApiKeyMutation,
     SignOnMutation,
     CompanyMutation,
+    RoleMutation,
     JobMutation,
     CandidateMutation,
     InterviewMutation,

@@ -183,7 +183,7 @@ mod tests {
         let [own, other] = [1, 2].map(|n| InterviewId(Uuid::from_u128(n)));
         let candidate = CandidateId(Uuid::from_u128(3));
         let actor = Actor::Guest { interview: own, candidate };
-        let guest = Caller { company: CompanyId(Uuid::from_u128(4)), actor, roles: vec![] };
+        let guest = Caller::new(CompanyId(Uuid::from_u128(4)), actor, vec![]);
         assert_eq!(reachable(&guest, own), Ok(()));
         assert_eq!(reachable(&guest, other).expect_err("another").code(), "INT_001");
     }
@@ -194,7 +194,7 @@ mod tests {
             interview: InterviewId(Uuid::from_u128(1)),
             candidate: CandidateId(Uuid::from_u128(2)),
         };
-        let guest = Caller { company: CompanyId(Uuid::from_u128(4)), actor, roles: vec![] };
+        let guest = Caller::new(CompanyId(Uuid::from_u128(4)), actor, vec![]);
         assert!(view(&guest, Action::ReadCandidate).is_none());
         assert!(view(&guest, Action::ReadInterview).is_some());
     }

@@ -26,11 +26,7 @@ pub struct BusSystem {
 impl BusSystem {
     /// A recruiter of a new company, at this bus.
     pub fn new(name: &'static str, bus: Bus) -> Self {
-        let caller = Caller {
-            company: CompanyId(new_id(&SystemClock)),
-            actor: Actor::Member(MemberId(new_id(&SystemClock))),
-            roles: vec![Role::Hr],
-        };
+        let caller = Caller::new(CompanyId(new_id(&SystemClock)), Actor::Member(MemberId(new_id(&SystemClock))), vec![Role::Hr]);
         Self { name, bus, caller }
     }
 

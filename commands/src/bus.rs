@@ -571,6 +571,9 @@ impl Bus {
                     let state = self.fact(company, id.0, &mut relied).await?;
                     relied.facts.candidates.extend(state.map(|state| (id, state)));
                 }
+                Reference::Company => {
+                    relied.facts.company = self.fact(company, company.0, &mut relied).await?;
+                }
                 Reference::Interview(id) => {
                     let state = self.fact(company, id.0, &mut relied).await?;
                     relied.facts.interviews.extend(state.map(|state| (id, state)));

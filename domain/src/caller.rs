@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::custom_role::CustomRights;
 use crate::ids::{AccountId, ApiKeyId, CandidateId, CompanyId, InterviewId, MemberId};
 use crate::permission::Rights;
 
@@ -110,19 +111,27 @@ pub struct Caller {
     pub actor: Actor,
     /// Roles of a member; empty for all others.
     pub roles: Vec<Role>,
+    /// What the member's custom role adds to them; empty for all others.
+    pub custom: CustomRights,
 }
 
 impl Caller {
+    /// An actor with these roles, and no custom one.
+    #[must_use]
+    pub fn new(company: CompanyId, actor: Actor, roles: Vec<Role>) -> Self {
+        Self { company, actor, roles, custom: CustomRights::default() }
+    }
+
     /// A machine principal of the product itself, acting in `company`.
     #[must_use]
     pub fn system(company: CompanyId, name: &'static str) -> Self {
-        Self { company, actor: Actor::System(name), roles: vec![] }
+        Self::new(company, Actor::System(name), vec![])
     }
 
     /// The AI side, acting in `company`.
     #[must_use]
     pub fn ai(company: CompanyId, name: &'static str) -> Self {
-        Self { company, actor: Actor::Ai(name), roles: vec![] }
+        Self::new(company, Actor::Ai(name), vec![])
     }
 
     /// The member, where the caller is one.

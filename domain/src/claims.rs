@@ -120,7 +120,13 @@ pub fn claims(event: &Event) -> Vec<Change> {
             vec![Change::Take(Kind::VerdictOfInterview, record.interview_id.0.to_string())]
         }
         Event::Account(_)
-        | Event::Company(company::Event::Renamed { .. } | company::Event::OperatorEntered { .. })
+        | Event::Company(
+            company::Event::Renamed { .. }
+            | company::Event::OperatorEntered { .. }
+            | company::Event::RoleDefined { .. }
+            | company::Event::RoleChanged { .. }
+            | company::Event::RoleRemoved { .. },
+        )
         | Event::CompanyRequest(_)
         | Event::Member(_)
         | Event::Verdict(_)

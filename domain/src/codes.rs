@@ -247,6 +247,9 @@ entries! {
     "MEMBER_ALREADY_JOINED" Conflict 409
         "Somebody joined with this invitation already."
         "Ask for an invitation of your own."
+    "MEMBER_NOT_JOINED" Conflict 409
+        "The person was invited and has not joined; who invited could still join instead, with what is given now."
+        "Wait until the person has joined."
     "MEMBER_EMAIL_TAKEN" Conflict 409
         "Another member of the company has this e-mail address."
         "Use that member, or another address."
@@ -259,6 +262,22 @@ entries! {
     "MEMBER_PLATFORM_ROLE" ValidationFailed 400
         "The role belongs to the platform and cannot be given in a company."
         "Choose a role of the company."
+
+    "ROLE_NOT_FOUND" NotFound 404
+        "The company has no custom role of this id, or it was removed."
+        "Check the id; roles lists those that there are."
+    "ROLE_ALREADY_DEFINED" Conflict 409
+        "A custom role of this id was made before."
+        "Use another id."
+    "ROLE_NAME_TAKEN" Conflict 409
+        "Another custom role of the company has this name, whatever the case of its letters."
+        "Choose another name, or change that role."
+    "ROLE_TOO_MANY" Conflict 409
+        "The company has 50 custom roles, and may not have more."
+        "Remove one that is not needed."
+    "ROLE_RIGHT_NOT_GIVABLE" ValidationFailed 400
+        "A right cannot be given by a custom role, or not with this reach; the message names both."
+        "Leave it out, or give it with another reach."
 
     // Jobs.
     "JOB_001" NotFound 404

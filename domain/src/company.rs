@@ -1,4 +1,4 @@
-//! A company: the tenant. Its name, domain and policies.
+//! A company: the tenant. Its name, its domain, and the roles that it makes itself.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, Context, PublicCode};
 use crate::caller::Caller;
+use crate::custom_role::{self, CustomRights, CustomRoles, Permission};
 use crate::facts::{Facts, Reference};
+use crate::ids::RoleId;
 use crate::permission::{Action, Relation};
 use crate::values::{self, Invalid};
 
@@ -29,6 +31,29 @@ pub enum Command {
     Enter {
         /// The session in which.
         session_id: Uuid,
+    },
+    /// Make a custom role.
+    DefineRole {
+        /// Its id.
+        role_id: RoleId,
+        /// Its name, unique among the company's custom roles whatever the case of its letters.
+        name: String,
+        /// What it gives, at least one.
+        permissions: Vec<Permission>,
+    },
+    /// Change a custom role.
+    ChangeRole {
+        /// Which.
+        role_id: RoleId,
+        /// Its name from now on.
+        name: String,
+        /// What it gives from now on, at least one.
+        permissions: Vec<Permission>,
+    },
+    /// Take a custom role away from the company and from whoever has it.
+    RemoveRole {
+        /// Which.
+        role_id: RoleId,
     },
 }
 
@@ -55,6 +80,29 @@ pub enum Event {
         /// The session in which.
         session_id: Uuid,
     },
+    /// A custom role was made.
+    RoleDefined {
+        /// Its id.
+        role_id: RoleId,
+        /// Its name.
+        name: String,
+        /// What it gives.
+        permissions: Vec<Permission>,
+    },
+    /// A custom role changed.
+    RoleChanged {
+        /// Which.
+        role_id: RoleId,
+        /// Its name from now on.
+        name: String,
+        /// What it gives from now on.
+        permissions: Vec<Permission>,
+    },
+    /// A custom role is no more, and gives nothing to whoever has it.
+    RoleRemoved {
+        /// Which.
+        role_id: RoleId,
+    },
 }
 
 /// Why not.
@@ -69,6 +117,18 @@ pub enum Refusal {
     /// There is no such company.
     #[error("there is no such company")]
     Missing,
+    /// Something is wrong about a custom role.
+    #[error(transparent)]
+    Role(custom_role::Refusal),
+}
+
+impl From<custom_role::Refusal> for Refusal {
+    fn from(refusal: custom_role::Refusal) -> Self {
+        match refusal {
+            custom_role::Refusal::Invalid(invalid) => Self::Invalid(invalid),
+            refusal => Self::Role(refusal),
+        }
+    }
 }
 
 impl PublicCode for Refusal {
@@ -77,6 +137,7 @@ impl PublicCode for Refusal {
             Self::Invalid(invalid) => invalid.code(),
             Self::AlreadyRegistered => "COMPANY_ALREADY_REGISTERED",
             Self::Missing => "COMPANY_NOT_FOUND",
+            Self::Role(refusal) => refusal.code(),
         }
     }
 }
@@ -85,6 +146,15 @@ impl PublicCode for Refusal {
 #[derive(Clone, Debug, Default)]
 pub struct Company {
     name: Option<String>,
+    roles: CustomRoles,
+}
+
+impl Company {
+    /// What a custom role gives at present; `None` if there is none or it was removed.
+    #[must_use]
+    pub fn role(&self, id: RoleId) -> Option<CustomRights> {
+        self.roles.rights(id)
+    }
 }
 
 impl Aggregate for Company {
@@ -103,7 +173,10 @@ impl Aggregate for Company {
     fn action(command: &Command) -> Action {
         match command {
             Command::Register { .. } => Action::RegisterCompany,
-            Command::Rename { .. } => Action::ManageCompany,
+            Command::Rename { .. }
+            | Command::DefineRole { .. }
+            | Command::ChangeRole { .. }
+            | Command::RemoveRole { .. } => Action::ManageCompany,
             Command::Enter { .. } => Action::EnterCompany,
         }
     }
@@ -131,7 +204,27 @@ impl Aggregate for Company {
             (Command::Enter { session_id }, Some(_)) => {
                 Ok(vec![Event::OperatorEntered { session_id }])
             }
-            (Command::Rename { .. } | Command::Enter { .. }, None) => Err(Refusal::Missing),
+            (Command::DefineRole { role_id, name, permissions }, Some(_)) => {
+                let (name, permissions) = self.roles.define(role_id, &name, &permissions)?;
+                Ok(vec![Event::RoleDefined { role_id, name, permissions }])
+            }
+            (Command::ChangeRole { role_id, name, permissions }, Some(_)) => {
+                let changed = self.roles.change(role_id, &name, &permissions)?;
+                let event = |(name, permissions)| Event::RoleChanged { role_id, name, permissions };
+                Ok(changed.map(event).into_iter().collect())
+            }
+            (Command::RemoveRole { role_id }, Some(_)) => match self.role(role_id) {
+                Some(_) => Ok(vec![Event::RoleRemoved { role_id }]),
+                None => Err(custom_role::Refusal::Missing.into()),
+            },
+            (
+                Command::Rename { .. }
+                | Command::Enter { .. }
+                | Command::DefineRole { .. }
+                | Command::ChangeRole { .. }
+                | Command::RemoveRole { .. },
+                None,
+            ) => Err(Refusal::Missing),
         }
     }
 
@@ -141,6 +234,11 @@ impl Aggregate for Company {
                 self.name = Some(name.clone());
             }
             Event::OperatorEntered { .. } => {}
+            Event::RoleDefined { role_id, name, permissions }
+            | Event::RoleChanged { role_id, name, permissions } => {
+                self.roles.put(*role_id, name, permissions);
+            }
+            Event::RoleRemoved { role_id } => self.roles.remove(*role_id),
         }
         self
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::application::Application;
 use crate::candidate::Candidate;
+use crate::company::Company;
 use crate::ids::{ApplicationId, CandidateId, InterviewId, JobId, MemberId, ResumeId};
 use crate::interview::Interview;
 use crate::job::Job;
@@ -17,6 +18,8 @@ pub enum Reference {
     Application(ApplicationId),
     /// A candidate's record.
     Candidate(CandidateId),
+    /// The company itself.
+    Company,
     /// An interview round.
     Interview(InterviewId),
     /// A job.
@@ -34,6 +37,8 @@ pub struct Facts {
     pub applications: HashMap<ApplicationId, Application>,
     /// Candidates by id.
     pub candidates: HashMap<CandidateId, Candidate>,
+    /// The company.
+    pub company: Option<Company>,
     /// Interviews by id.
     pub interviews: HashMap<InterviewId, Interview>,
     /// Jobs by id.

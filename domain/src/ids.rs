@@ -80,6 +80,8 @@ ids! {
     QuestionId = "ques";
     /// One answer recorded in an interview.
     AnswerId = "answ";
+    /// One custom role of a company.
+    RoleId = "role";
     /// One uploaded résumé.
     ResumeId = "resm";
     /// One verdict on one interview.

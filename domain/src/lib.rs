@@ -7,6 +7,7 @@ pub mod values;
 pub mod aggregate;
 pub mod caller;
 pub mod claims;
+pub mod custom_role;
 pub mod event;
 pub mod facts;
 pub mod file_kind;

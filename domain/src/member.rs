@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, Context, PublicCode};
 use crate::caller::{Actor, Caller, Role};
 use crate::facts::{Facts, Reference};
-use crate::ids::{AccountId, MemberId};
+use crate::ids::{AccountId, MemberId, RoleId};
 use crate::permission::{Action, Relation};
 use crate::personal::{Personal, Subject};
 use crate::values::{self, Invalid};
@@ -51,6 +51,11 @@ pub enum Command {
     AssignRole {
         /// The new role.
         role: Role,
+    },
+    /// Give a custom role beside the other one, instead of the custom role before, to who has joined.
+    AssignCustomRole {
+        /// The custom role; `None` takes the one before away.
+        role_id: Option<RoleId>,
     },
     /// Take all rights away.
     Deactivate,
@@ -97,6 +102,13 @@ pub enum Event {
         /// Role from now on.
         to: Role,
     },
+    /// The custom role changed.
+    CustomRoleAssigned {
+        /// Custom role before, if there was one.
+        from: Option<RoleId>,
+        /// Custom role from now on, if there is one.
+        to: Option<RoleId>,
+    },
     /// All rights were taken away.
     Deactivated {},
     /// The rights were given back.
@@ -133,6 +145,12 @@ pub enum Refusal {
     /// Nobody gives away a role above the own.
     #[error("only a company administrator may do this")]
     OnlyAdministrators,
+    /// Nobody has taken the invitation up, so that nobody knows who will: whoever invited has seen it.
+    #[error("the person has not joined")]
+    NotJoined,
+    /// The company has no such custom role.
+    #[error("the company has no such role")]
+    NoSuchRole,
 }
 
 impl PublicCode for Refusal {
@@ -147,6 +165,8 @@ impl PublicCode for Refusal {
             Self::PlatformRole => "MEMBER_PLATFORM_ROLE",
             Self::OwnAdministration => "MEMBER_OWN_ADMINISTRATION",
             Self::OnlyAdministrators => "AUTH_003",
+            Self::NotJoined => "MEMBER_NOT_JOINED",
+            Self::NoSuchRole => "ROLE_NOT_FOUND",
         }
     }
 }
@@ -165,6 +185,7 @@ pub struct Member {
     subject: Option<Subject>,
     profile: Option<Profile>,
     role: Option<Role>,
+    custom_role: Option<RoleId>,
     account: Option<AccountId>,
     deactivated: bool,
 }
@@ -174,6 +195,12 @@ impl Member {
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         self.role
+    }
+
+    /// The custom role, which the company may have removed since.
+    #[must_use]
+    pub fn custom_role(&self) -> Option<RoleId> {
+        self.custom_role
     }
 
     /// The login with which the person joined.
@@ -223,6 +250,7 @@ impl Aggregate for Member {
             | Command::RenewInvitation
             | Command::ChangeProfile { .. }
             | Command::AssignRole { .. } => Action::ManageMembers,
+            Command::AssignCustomRole { .. } => Action::ManageCompany,
             Command::Join { .. } => Action::JoinCompany,
             Command::Deactivate | Command::Reactivate => Action::DeactivateMember,
         }
@@ -237,6 +265,7 @@ impl Aggregate for Member {
             Command::ChangeProfile { manager_id: Some(manager), .. } => {
                 vec![Reference::Member(*manager)]
             }
+            Command::AssignCustomRole { role_id: Some(_) } => vec![Reference::Company],
             _ => vec![],
         }
     }
@@ -317,6 +346,21 @@ impl Aggregate for Member {
                 }
                 Ok(if role == to { vec![] } else { vec![Event::RoleAssigned { from: role, to }] })
             }
+            Command::AssignCustomRole { role_id: to } => {
+                let company = context.facts.company.as_ref();
+                let is_there = |id| company.is_some_and(|company| company.role(id).is_some());
+                if to.is_some_and(|id| !is_there(id)) {
+                    return Err(Refusal::NoSuchRole);
+                }
+                if self.deactivated {
+                    return Err(Refusal::Deactivated);
+                }
+                if to.is_some() && self.account.is_none() {
+                    return Err(Refusal::NotJoined);
+                }
+                let from = self.custom_role;
+                Ok(if from == to { vec![] } else { vec![Event::CustomRoleAssigned { from, to }] })
+            }
             Command::Deactivate if self.deactivated => Ok(vec![]),
             Command::Deactivate => Ok(vec![Event::Deactivated {}]),
             Command::Reactivate if !self.deactivated => Ok(vec![]),
@@ -345,6 +389,7 @@ impl Aggregate for Member {
             Event::InvitationRenewed {} => {}
             Event::Joined { account_id } => self.account = Some(*account_id),
             Event::RoleAssigned { to, .. } => self.role = Some(*to),
+            Event::CustomRoleAssigned { to, .. } => self.custom_role = *to,
             Event::Deactivated {} => self.deactivated = true,
             Event::Reactivated {} => self.deactivated = false,
         }

@@ -1,8 +1,11 @@
 //! Who may do and see what: one table, asked by the write side and by the read side.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::caller::{Actor, Caller, Role};
+use crate::custom_role::{CustomRights, Reach};
 use crate::ids::{CompanyId, InterviewId, MemberId};
 
 /// A right: each command and each query names the one it needs.
@@ -20,7 +23,7 @@ pub enum Action {
     ReadCompany,
     /// See the company's people.
     ReadMembers,
-    /// Change the own company.
+    /// Change the own company: its name, the roles it makes, and who has one of them.
     ManageCompany,
     /// Invite people and assign roles.
     ManageMembers,
@@ -169,6 +172,45 @@ impl Action {
                 | Self::ReadDashboard
         )
     }
+
+    /// Whether a company may give this right by a role that it makes itself: what programs can have,
+    /// and what a person must answer for. Not what lets others in or changes what people may do, nor
+    /// what is of the platform, of machines or of candidates.
+    #[must_use]
+    pub fn is_for_custom_roles(self) -> bool {
+        self.is_for_programs()
+            || matches!(
+                self,
+                Self::TakePartAsInterviewer
+                    | Self::ConductInterview
+                    | Self::SignVerdict
+                    | Self::RestartAssessment
+                    | Self::ReadPrivateNotes
+            )
+    }
+
+    /// Whether a custom role can give it with this reach. One that no built-in role has it with means
+    /// nothing: the rules do not look at it there.
+    #[must_use]
+    pub fn can_reach(self, reach: Reach) -> bool {
+        let is_known = match reach {
+            Reach::All => true,
+            Reach::Assigned => row(self).contains(&Grant::Assigned),
+            Reach::OwnJobs => row(self).contains(&Grant::OwnJobs),
+        };
+        is_known && self.is_for_custom_roles()
+    }
+}
+
+/// The public spelling, such as `SIGN_VERDICT`.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, letter) in format!("{self:?}").chars().enumerate() {
+            let before = if n > 0 && letter.is_uppercase() { "_" } else { "" };
+            write!(f, "{before}{}", letter.to_ascii_uppercase())?;
+        }
+        Ok(())
+    }
 }
 
 /// A set of rights.
@@ -308,7 +350,8 @@ fn column(role: Role) -> usize {
     }
 }
 
-/// What `action` is worth to each of the caller's roles, or to the kind of caller.
+/// What `action` is worth to each of the caller's roles, or to the kind of caller; of a custom role
+/// only what it gives.
 pub fn grants(caller: &Caller, action: Action) -> impl Iterator<Item = Grant> {
     let row = row(action);
     let of_program = match caller.actor {
@@ -331,7 +374,12 @@ pub fn grants(caller: &Caller, action: Action) -> impl Iterator<Item = Grant> {
         Actor::System(_) => vec![8],
         Actor::Ai(_) => vec![9],
     };
-    columns.into_iter().map(move |column| row[column]).chain(of_program)
+    let custom = match caller.actor {
+        Actor::Member(_) => caller.custom,
+        _ => CustomRights::default(),
+    };
+    let built_in = columns.into_iter().map(move |column| row[column]);
+    built_in.chain(of_program).chain(custom.grants(action))
 }
 
 /// Whether the caller may do `action` to an instance to which it stands in `relation`.
@@ -374,7 +422,7 @@ mod tests {
 
     fn member(role: Role) -> Caller {
         let actor = Actor::Member(MemberId(Uuid::from_u128(1)));
-        Caller { company: CompanyId(Uuid::from_u128(9)), actor, roles: vec![role] }
+        Caller::new(CompanyId(Uuid::from_u128(9)), actor, vec![role])
     }
 
     #[test]
@@ -410,7 +458,7 @@ mod tests {
         let any = Relation { assigned: true, own_job: true, own: true };
         let program = |rights| {
             let id = crate::ids::ApiKeyId(Uuid::from_u128(5));
-            Caller { company, actor: Actor::Service { id, rights }, roles: vec![] }
+            Caller::new(company, Actor::Service { id, rights }, vec![])
         };
         let reads = program(Rights::of([Action::ReadJob, Action::ReadCandidate]));
         let allowed: Vec<_> =
@@ -429,7 +477,7 @@ mod tests {
         let interview = InterviewId(Uuid::from_u128(3));
         let candidate = CandidateId(Uuid::from_u128(4));
         let actor = Actor::Guest { interview, candidate };
-        let guest = Caller { company: CompanyId(Uuid::from_u128(9)), actor, roles: vec![] };
+        let guest = Caller::new(CompanyId(Uuid::from_u128(9)), actor, vec![]);
         let reachable: Vec<_> =
             Action::ALL.into_iter().filter(|action| !scope(&guest, *action).is_empty()).collect();
         assert_eq!(

@@ -10,14 +10,14 @@ use crate::caller::{Actor, Role};
 use crate::event::Event;
 use crate::ids::{
     AccountId, AnswerId, ApiKeyId, ApplicationId, CandidateId, CompanyId, CompanyRequestId,
-    InterviewId, JobId, MemberId, QuestionId, ResumeId,
+    InterviewId, JobId, MemberId, QuestionId, ResumeId, RoleId,
 };
 use crate::permission::Action;
 use crate::personal::{Personal, Subject};
 use crate::values::{HumanScore, Provenance, Score, Share, Weight};
 use crate::{
-    access, account, ai_call, application, candidate, company, company_request, interview, job,
-    member, observation, resume, verdict,
+    access, account, ai_call, application, candidate, company, company_request, custom_role,
+    interview, job, member, observation, resume, verdict,
 };
 
 const fn id(n: u128) -> Uuid {
@@ -29,6 +29,7 @@ pub const COMPANY: CompanyId = CompanyId(id(0x01));
 const ACCOUNT: AccountId = AccountId(id(0x02));
 const REQUEST: CompanyRequestId = CompanyRequestId(id(0x05));
 const API_KEY: ApiKeyId = ApiKeyId(id(0x06));
+const ROLE: RoleId = RoleId(id(0x07));
 const RECRUITER: MemberId = MemberId(id(0x03));
 const MANAGER: MemberId = MemberId(id(0x04));
 const JOB: JobId = JobId(id(0x10));
@@ -169,6 +170,7 @@ pub fn others() -> Vec<Event> {
     };
     let asked_by = || interview::AskedBy::Member { member_id: MANAGER };
     let mut events: Vec<Event> = vec![
+        member::Event::CustomRoleAssigned { from: Some(ROLE), to: None }.into(),
         candidate::Event::ProfileChanged { profile: profile() }.into(),
         interview::Event::Planned { round: human() }.into(),
         interview::Event::Scheduled {
@@ -342,7 +344,26 @@ fn companies() -> Vec<company::Event> {
         },
         Event::Renamed { name: "Northwind".into() },
         Event::OperatorEntered { session_id: id(0x61) },
+        Event::RoleDefined {
+            role_id: ROLE,
+            name: "Bar raiser".into(),
+            permissions: vec![permission(Action::ReadInterview, custom_role::Reach::All)],
+        },
+        Event::RoleChanged {
+            role_id: ROLE,
+            name: "Bar raiser".into(),
+            permissions: vec![
+                permission(Action::ReadInterview, custom_role::Reach::All),
+                permission(Action::SignVerdict, custom_role::Reach::Assigned),
+                permission(Action::ReadVerdict, custom_role::Reach::OwnJobs),
+            ],
+        },
+        Event::RoleRemoved { role_id: ROLE },
     ]
+}
+
+fn permission(right: Action, reach: custom_role::Reach) -> custom_role::Permission {
+    custom_role::Permission { right, reach }
 }
 
 fn company_requests() -> Vec<company_request::Event> {
@@ -530,6 +551,7 @@ fn members() -> Vec<member::Event> {
             manager_id: Some(MANAGER),
         },
         Event::RoleAssigned { from: Role::Hr, to: Role::CompanyAdmin },
+        Event::CustomRoleAssigned { from: None, to: Some(ROLE) },
         Event::Deactivated {},
         Event::Reactivated {},
     ]

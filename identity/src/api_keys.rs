@@ -224,8 +224,7 @@ impl Identity {
         let Json(rights): Json<Vec<Action>> = row.try_get("rights")?;
         let id = ApiKeyId(row.try_get("key_id")?);
         let actor = Actor::Service { id, rights: Rights::of(rights) };
-        let caller =
-            Caller { company: CompanyId(row.try_get("company_id")?), actor, roles: vec![] };
+        let caller = Caller::new(CompanyId(row.try_get("company_id")?), actor, vec![]);
         Ok(Principal { caller, account_id: None, session_id: None, is_bound: false, expires_at })
     }
 }

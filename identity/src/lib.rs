@@ -8,6 +8,7 @@ mod invitations;
 pub mod keys;
 mod lockout;
 pub mod mail;
+mod members;
 pub mod outbox;
 mod password;
 pub mod rate_limits;

@@ -120,7 +120,7 @@ impl Identity {
         let access = self.interview_access(token).await?;
         let InterviewAccess { company_id, interview_id, candidate_id, access_id, .. } = access;
         let actor = Actor::Guest { interview: interview_id, candidate: candidate_id };
-        let guest = Caller { company: company_id, actor, roles: vec![] };
+        let guest = Caller::new(company_id, actor, vec![]);
         let order = Order::of_client(access_id, b"use".to_vec());
         let first_use = Command::UseAccess { access_id };
         self.bus.execute::<Interview>(&guest, interview_id.0, first_use, order).await?;

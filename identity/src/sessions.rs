@@ -7,7 +7,6 @@ use domain::account::{Event, RevocationReason, SignInMethod};
 use domain::caller::{Actor, Caller};
 use domain::company::{self, Company};
 use domain::ids::{AccountId, CompanyId, MemberId};
-use domain::member::Member;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -412,10 +411,8 @@ impl Identity {
                 continue;
             }
             let member_id = MemberId(row.try_get("member_id")?);
-            let member = self.bus.state::<Member>(company, member_id.0).await?;
-            if let Some(member) = member.filter(Member::is_active) {
-                let roles = member.role().into_iter().collect();
-                return Ok(Caller { company, actor: Actor::Member(member_id), roles });
+            if let Some(member) = self.member(account, company, member_id).await? {
+                return Ok(member);
             }
         }
         let operator = self.operator(account).await?.filter(|_| !opened.is_bound);

@@ -8,7 +8,6 @@ use commands::Bus;
 use domain::caller::{Actor, Caller, Role};
 use domain::ids::{AccountId, CandidateId, CompanyId, InterviewId, MemberId};
 use domain::interview::Interview;
-use domain::member::Member;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -144,7 +143,7 @@ impl Identity {
     ) -> Result<Session, IdentityError> {
         let kind = Kind::Interview { company_id: company.0, interview_id: interview.0, access_id };
         let actor = Actor::Guest { interview, candidate };
-        let caller = Caller { company, actor, roles: vec![] };
+        let caller = Caller::new(company, actor, vec![]);
         self.session(candidate.0, kind, caller, INTERVIEW_LIFE).await
     }
 
@@ -269,13 +268,7 @@ impl Identity {
         }
         let caller = match claims.kind {
             Kind::Access { company_id, member_id, .. } => {
-                let company = CompanyId(company_id);
-                let member = self.bus.state::<Member>(company, member_id).await?;
-                let member =
-                    member.filter(|member| member.is_active() && member.account() == Some(account));
-                let actor = Actor::Member(MemberId(member_id));
-                let roles = member.map(|member| member.role().into_iter().collect());
-                roles.map(|roles| Caller { company, actor, roles })
+                self.member(account, CompanyId(company_id), MemberId(member_id)).await?
             }
             Kind::Operator { company_id: None, .. } => self.operator(account).await?,
             Kind::Operator { company_id: Some(company), .. } => {
@@ -293,7 +286,7 @@ impl Identity {
                 let candidate = candidate.filter(|candidate| candidate.0 == claims.sub);
                 candidate.map(|candidate| {
                     let actor = Actor::Guest { interview: InterviewId(interview_id), candidate };
-                    Caller { company, actor, roles: vec![] }
+                    Caller::new(company, actor, vec![])
                 })
             }
         };
@@ -340,11 +333,7 @@ fn principal(claims: &Claims, standing: Standing) -> Result<Principal, IdentityE
 
 /// The operator of this account.
 pub(crate) fn operator(account: AccountId) -> Caller {
-    Caller {
-        company: CompanyId::NONE,
-        actor: Actor::Operator(account),
-        roles: vec![Role::SystemAdmin],
-    }
+    Caller::new(CompanyId::NONE, Actor::Operator(account), vec![Role::SystemAdmin])
 }
 
 /// A token that says nothing and stands for what it derives from, so that it need not lie anywhere.

@@ -1,11 +1,14 @@
-//! Companies: the tenants' names and domains.
+//! Companies: the tenants' names and domains, and the roles that they make themselves.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use domain::Event;
-use domain::company::Event::{OperatorEntered, Registered, Renamed};
-use domain::ids::CompanyId;
+use domain::company::Event::{
+    OperatorEntered, Registered, Renamed, RoleChanged, RoleDefined, RoleRemoved,
+};
+use domain::custom_role::Permission;
+use domain::ids::{CompanyId, RoleId};
 use eventlog::codec::Recorded;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +31,17 @@ pub struct Key {
     pub company_id: CompanyId,
 }
 
+/// A custom role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomRole {
+    /// The role.
+    pub role_id: RoleId,
+    /// Its name.
+    pub name: String,
+    /// What it gives, in the order of the table.
+    pub permissions: Vec<Permission>,
+}
+
 /// A company.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -37,12 +51,22 @@ pub struct Row {
     pub name: String,
     /// Its mail domain, if it has one.
     pub domain: Option<String>,
+    /// Its custom roles, oldest first.
+    pub roles: Vec<CustomRole>,
     /// Version of the stream.
     pub version: u64,
     /// When it became a tenant.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+impl Row {
+    /// The custom role, if the company has it.
+    #[must_use]
+    pub fn role(&self, id: RoleId) -> Option<&CustomRole> {
+        self.roles.iter().find(|role| role.role_id == id)
+    }
 }
 
 impl Projector for Companies {
@@ -70,6 +94,7 @@ impl Projector for Companies {
                 company_id: key.company_id,
                 name: name.clone(),
                 domain: domain.clone(),
+                roles: vec![],
                 version,
                 created_at: at,
                 updated_at: at,
@@ -80,6 +105,25 @@ impl Projector for Companies {
             Registered { .. } => {}
             Renamed { name } => {
                 row.name.clone_from(name);
+                row.updated_at = at;
+            }
+            RoleDefined { role_id, name, permissions } => {
+                row.roles.push(CustomRole {
+                    role_id: *role_id,
+                    name: name.clone(),
+                    permissions: permissions.clone(),
+                });
+                row.updated_at = at;
+            }
+            RoleChanged { role_id, name, permissions } => {
+                if let Some(role) = row.roles.iter_mut().find(|role| role.role_id == *role_id) {
+                    role.name.clone_from(name);
+                    role.permissions.clone_from(permissions);
+                }
+                row.updated_at = at;
+            }
+            RoleRemoved { role_id } => {
+                row.roles.retain(|role| role.role_id != *role_id);
                 row.updated_at = at;
             }
             // It is a fact about the company, and changes nothing of it.

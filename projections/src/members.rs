@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use domain::Event;
 use domain::caller::Role;
-use domain::ids::{AccountId, CompanyId, MemberId};
+use domain::ids::{AccountId, CompanyId, MemberId, RoleId};
 use domain::member::Event::{
-    Deactivated, InvitationRenewed, Invited, Joined, ProfileChanged, Reactivated, RoleAssigned,
+    CustomRoleAssigned, Deactivated, InvitationRenewed, Invited, Joined, ProfileChanged,
+    Reactivated, RoleAssigned,
 };
 use domain::spelled;
 use domain::values::Spelled;
 use eventlog::codec::Recorded;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::model::Model;
 use crate::page::{self, List, Order, Page, PageRequest, SortKind};
@@ -60,6 +62,8 @@ pub struct Row {
     pub email: Option<String>,
     /// The role.
     pub role: Role,
+    /// The custom role, which the company may have removed since.
+    pub custom_role_id: Option<RoleId>,
     /// The department, if known.
     pub department: Option<String>,
     /// To whom the person reports, if known.
@@ -103,6 +107,7 @@ impl Projector for Members {
                 full_name: full_name.get().cloned(),
                 email: email.get().cloned(),
                 role: *role,
+                custom_role_id: None,
                 department: department.clone(),
                 manager_id: None,
                 account_id: None,
@@ -125,6 +130,7 @@ impl Projector for Members {
                 row.manager_id = *manager_id;
             }
             RoleAssigned { to, .. } => row.role = *to,
+            CustomRoleAssigned { to, .. } => row.custom_role_id = *to,
             Deactivated {} => row.status = Status::Deactivated,
             Reactivated {} => {
                 let joined = row.account_id.is_some();
@@ -142,6 +148,8 @@ impl Projector for Members {
 pub struct Filter {
     /// Only with these roles, if any is given.
     pub roles: Vec<Role>,
+    /// Only with these custom roles, if any is given.
+    pub custom_roles: Vec<RoleId>,
     /// Only those who stand so, if any is given.
     pub statuses: Vec<Status>,
 }
@@ -152,6 +160,10 @@ impl Filter {
         if !self.roles.is_empty() {
             let roles: Vec<&str> = self.roles.iter().map(|role| role.as_str()).collect();
             sql.push(" and t.role = any(").push_bind(roles).push(")");
+        }
+        if !self.custom_roles.is_empty() {
+            let roles: Vec<Uuid> = self.custom_roles.iter().map(|role| role.0).collect();
+            sql.push(" and t.custom_role_id = any(").push_bind(roles).push(")");
         }
         if !self.statuses.is_empty() {
             let statuses: Vec<&str> = self.statuses.iter().map(|s| s.as_str()).collect();

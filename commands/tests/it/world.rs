@@ -45,7 +45,7 @@ pub fn order(n: u128) -> Order {
 }
 
 pub fn member(company: CompanyId, n: u128, role: Role) -> Caller {
-    Caller { company, actor: Actor::Member(MemberId(id(n))), roles: vec![role] }
+    Caller::new(company, Actor::Member(MemberId(id(n))), vec![role])
 }
 
 /// A vault whose server crashed: it still knows a key that the server no longer has.

@@ -52,7 +52,7 @@ fn a_state_that_has_seen_thousands_of_reads_is_as_small_as_a_new_one() {
 #[test]
 fn whoever_may_be_shown_something_may_have_it_recorded_whatever_a_keys_rights_are() {
     let may = |actor, roles| {
-        let caller = Caller { company: COMPANY, actor, roles };
+        let caller = Caller::new(COMPANY, actor, roles);
         allows(&caller, Action::RecordAccess, Relation::default())
     };
     let member = ada().actor;

@@ -36,7 +36,7 @@ fn submit() -> Command {
 
 fn request(events: Vec<Event>) -> Given<CompanyRequest> {
     let actor = Actor::Operator(AccountId(Uuid::from_u128(60)));
-    let operator = Caller { company: CompanyId::NONE, actor, roles: vec![Role::SystemAdmin] };
+    let operator = Caller::new(CompanyId::NONE, actor, vec![Role::SystemAdmin]);
     given::<CompanyRequest>(noon(), &operator, events)
 }
 

@@ -8,6 +8,7 @@ mod candidate;
 mod claims;
 mod codes;
 mod company_request;
+mod custom_role;
 mod interview;
 mod interview_conversation;
 mod interview_random;

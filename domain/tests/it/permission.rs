@@ -18,7 +18,7 @@ fn letter(caller: &Caller, action: Action) -> char {
 /// Y always, A where assigned, J for the own jobs, O the own interview, - never.
 #[test]
 fn each_role_may_do_what_the_matrix_says() {
-    let member = |role| Caller { company: COMPANY, actor: Actor::Member(ADA), roles: vec![role] };
+    let member = |role| Caller::new(COMPANY, Actor::Member(ADA), vec![role]);
     let mut columns: Vec<(String, Caller)> =
         Role::ALL.into_iter().map(|role| (role.as_str().to_owned(), member(role))).collect();
     columns.push(("GUEST".into(), mira()));
@@ -37,11 +37,11 @@ fn each_role_may_do_what_the_matrix_says() {
 
 #[test]
 fn who_runs_the_platform_sees_nothing_of_a_company() {
-    let operator = Caller {
-        company: domain::ids::CompanyId::NONE,
-        actor: Actor::Operator(domain::ids::AccountId(uuid::Uuid::from_u128(60))),
-        roles: vec![],
-    };
+    let operator = Caller::new(
+        domain::ids::CompanyId::NONE,
+        Actor::Operator(domain::ids::AccountId(uuid::Uuid::from_u128(60))),
+        vec![],
+    );
     let reachable: Vec<_> =
         Action::ALL.into_iter().filter(|action| letter(&operator, *action) != '-').collect();
     assert_eq!(
@@ -59,7 +59,7 @@ fn who_runs_the_platform_sees_nothing_of_a_company() {
 fn who_runs_the_platform_takes_no_part_in_talks_signs_no_verdict_and_makes_no_keys() {
     let actor = Actor::Operator(domain::ids::AccountId(uuid::Uuid::from_u128(60)));
     let [operator, admin] = [
-        Caller { company: COMPANY, actor, roles: vec![] },
+        Caller::new(COMPANY, actor, vec![]),
         Caller { roles: vec![Role::CompanyAdmin], ..administrator() },
     ];
     let is_less =
@@ -78,6 +78,6 @@ fn who_runs_the_platform_takes_no_part_in_talks_signs_no_verdict_and_makes_no_ke
 
 #[test]
 fn a_member_without_a_role_may_do_nothing() {
-    let nobody = Caller { company: COMPANY, actor: Actor::Member(ADA), roles: vec![] };
+    let nobody = Caller::new(COMPANY, Actor::Member(ADA), vec![]);
     assert!(Action::ALL.into_iter().all(|action| letter(&nobody, action) == '-'));
 }

@@ -47,7 +47,7 @@ pub fn seconds(n: i64) -> TimeDelta {
 }
 
 fn member_with(id: MemberId, roles: Vec<Role>) -> Caller {
-    Caller { company: COMPANY, actor: Actor::Member(id), roles }
+    Caller::new(COMPANY, Actor::Member(id), roles)
 }
 
 pub fn ada() -> Caller {
@@ -64,7 +64,7 @@ pub fn administrator() -> Caller {
 
 pub fn mira() -> Caller {
     let actor = Actor::Guest { interview: INTERVIEW, candidate: MIRA };
-    Caller { company: COMPANY, actor, roles: vec![] }
+    Caller::new(COMPANY, actor, vec![])
 }
 
 pub fn machine() -> Caller {

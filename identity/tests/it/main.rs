@@ -1,6 +1,7 @@
 //! Identity on real tables and a log in memory: who may enter, and for how long.
 
 mod api_keys;
+mod custom_roles;
 mod invitations;
 mod keys;
 mod lockout;
@@ -220,8 +221,7 @@ async fn a_deactivated_member_is_nobody_any_more() {
     let session = w.identity.accept_invitation(token, "Another horse 2".into(), None).await;
     let session = session.expect("joined");
     let admin = Actor::Member(company.admin.member_id);
-    let admin =
-        Caller { company: company.company_id, actor: admin, roles: vec![Role::CompanyAdmin] };
+    let admin = Caller::new(company.company_id, admin, vec![Role::CompanyAdmin]);
     let deactivate = member::Command::Deactivate;
     let done = w.bus.execute::<Member>(&admin, invited.member_id.0, deactivate, order(3)).await;
     done.expect("deactivated");

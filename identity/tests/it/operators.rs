@@ -114,7 +114,7 @@ async fn who_is_no_member_any_more_but_runs_the_platform_stays_as_that_and_is_to
     assert_eq!(stayed.principal.caller.actor, Actor::Member(member));
     assert_eq!(n_entries(&w, company).await, 0, "a member");
     let other = Actor::Operator(AccountId(Uuid::from_u128(5)));
-    let other = Caller { actor: other, company, roles: vec![] };
+    let other = Caller::new(company, other, vec![]);
     let deactivate = member::Command::Deactivate;
     w.bus.execute::<Member>(&other, member.0, deactivate, order(9)).await.expect("deactivated");
     let stayed = w.identity.refresh(refresh_token(&stayed), None).await.expect("prolonged");
@@ -138,11 +138,8 @@ async fn a_company_s_provider_makes_nobody_an_operator() {
     .await
     .expect("made one");
     let member = stage.company.admin.member_id;
-    let other = Caller {
-        actor: Actor::Operator(AccountId(Uuid::from_u128(5))),
-        company: stage.company.company_id,
-        roles: vec![],
-    };
+    let other = Actor::Operator(AccountId(Uuid::from_u128(5)));
+    let other = Caller::new(stage.company.company_id, other, vec![]);
     let deactivate = member::Command::Deactivate;
     w.bus.execute::<Member>(&other, member.0, deactivate, order(9)).await.expect("deactivated");
     assert_eq!(code(stage.sign_on().await), "SIGN_ON_REFUSED");

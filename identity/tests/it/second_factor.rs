@@ -212,11 +212,11 @@ async fn who_has_lost_the_second_proof_is_let_in_again_by_an_administrator() {
     let token = session.access_token.expose_secret();
     assert_eq!(code(w.identity.verify_anew(token).await), "ok");
     let operator = identity::Principal {
-        caller: Caller {
-            company: company.company_id,
-            actor: Actor::Operator(AccountId(Uuid::from_u128(5))),
-            roles: vec![Role::SystemAdmin],
-        },
+        caller: Caller::new(
+            company.company_id,
+            Actor::Operator(AccountId(Uuid::from_u128(5))),
+            vec![Role::SystemAdmin],
+        ),
         account_id: Some(AccountId(Uuid::from_u128(5))),
         ..admin.clone()
     };

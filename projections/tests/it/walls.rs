@@ -150,7 +150,8 @@ async fn the_role_that_reads_changes_nothing_and_cannot_leave_its_wall() {
         .expect("the owner");
     let mut conn = connect(&options, Some(OURS)).await;
     let refused = [
-        "insert into rm_company values (gen_random_uuid(), 'x', null, 1, now(), now())".to_owned(),
+        "insert into rm_company values (gen_random_uuid(), 'x', null, '[]', 1, now(), now())"
+            .to_owned(),
         "update rm_company set name = 'x'".to_owned(),
         "update rm_company_v1 set name = 'x'".to_owned(),
         "delete from rm_company".to_owned(),

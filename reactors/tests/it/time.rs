@@ -124,8 +124,7 @@ async fn a_person_led_round_that_falls_silent_is_abandoned_and_no_machine_asks_i
     let world = World::with_job(JOB).await;
     let seat = world.invite(Mode::HumanOnly).await;
     world.guest(&seat, Command::Join { party: Party::Candidate }).await;
-    let interviewer =
-        Caller { company: COMPANY, actor: Actor::Member(MANAGER), roles: vec![Role::Hr] };
+    let interviewer = Caller::new(COMPANY, Actor::Member(MANAGER), vec![Role::Hr]);
     let join = Command::Join { party: Party::Interviewer };
     world.send::<Interview>(&interviewer, seat.interview.0, join).await.unwrap();
     world.settle().await;

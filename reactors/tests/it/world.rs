@@ -54,7 +54,7 @@ pub fn id() -> Uuid {
 }
 
 fn person(roles: Vec<Role>) -> Caller {
-    Caller { company: COMPANY, actor: Actor::Member(MANAGER), roles }
+    Caller::new(COMPANY, Actor::Member(MANAGER), roles)
 }
 
 /// Takes a question out of the job.
@@ -88,7 +88,7 @@ pub struct Seat {
 impl Seat {
     pub fn guest(&self) -> Caller {
         let actor = Actor::Guest { interview: self.interview, candidate: self.candidate };
-        Caller { company: COMPANY, actor, roles: vec![] }
+        Caller::new(COMPANY, actor, vec![])
     }
 
     pub fn stream(&self) -> StreamId {

@@ -1,14 +1,16 @@
 //! Rights that are taken away while streams are open.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::client::text;
+use crate::client::{Client, text};
 use crate::job::Company;
 use crate::socket::{Item, Socket};
 use crate::subscriptions::EVENTS;
-use crate::world::DEADLINE;
+use crate::world::{DEADLINE, until};
 
-async fn opened(client: &crate::client::Client, document: &str, variables: Value) -> Socket {
+async fn opened(client: &Client, document: &str, variables: Value) -> Socket {
     Socket::subscribe(client, document, variables).await.expect("a socket")
 }
 
@@ -84,6 +86,67 @@ async fn what_a_live_event_nests_is_shown_by_the_rights_of_its_time() {
     company.interviewer.carry_out("completeInterview", round.input(), "interview { id }").await;
     let shown = until_told(&mut board, "COMPLETED").await;
     assert_eq!(shown["interview"]["job"], Value::Null);
+}
+
+/// Stands on the stream of an interview where something happens until it is told.
+async fn told(who: &Client, hr: &Client, interview: &str) -> Socket {
+    let mut socket = opened(who, EVENTS, json!({ "id": interview })).await;
+    until("the stream tells what happens", async || {
+        let note = json!({ "interviewId": interview, "text": "Still here." });
+        hr.carry_out("addInterviewNote", note, "version").await;
+        match socket.next_within(Duration::from_secs(1)).await? {
+            Item::Next(_) => Some(()),
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_a_custom_role_opened_end_by_themselves_with_what_it_gave() {
+    let (_world, _all, client, company) = Company::lights().await;
+    let job = company.open_job().await;
+    let round = company.schedule(&job, "Wilma").await;
+    let (otto, id) = company.invite(&client, "otto", "lights", "EMPLOYEE").await;
+    let elsewhere = end(opened(&otto, EVENTS, json!({ "id": round.id })).await).await;
+    assert_eq!(elsewhere, "INT_001");
+
+    let admin = &company.admin;
+    let reads = |right: &str| json!([{ "right": right, "reaches": ["ALL"] }]);
+    let input = json!({ "name": "Listener", "permissions": reads("READ_INTERVIEW") });
+    let role = admin.carry_out("createRole", input, "role { id }").await;
+    let role = text(&role, "/role/id");
+    let assign = async |role: Option<&str>| {
+        let input = json!({ "memberId": id, "roleId": role });
+        admin.carry_out("assignCustomRole", input, "version").await;
+        let document = "query($id: ID!) { interview(id: $id) { id } }";
+        until("the role is in force", async || {
+            let seen = otto.ask(document, json!({ "id": round.id })).await.is_ok();
+            (seen == role.is_some()).then_some(())
+        })
+        .await;
+    };
+    let update = async |right: &str| {
+        let input = json!({ "roleId": role, "name": "Listener", "permissions": reads(right) });
+        admin.carry_out("updateRole", input, "version").await;
+    };
+
+    assign(Some(role)).await;
+    let stream = told(&otto, &company.hr, &round.id).await;
+    assign(None).await;
+    assert_eq!(end(stream).await, "AUTH_003");
+
+    assign(Some(role)).await;
+    let stream = told(&otto, &company.hr, &round.id).await;
+    update("READ_JOB").await;
+    assert_eq!(end(stream).await, "AUTH_003");
+
+    update("READ_INTERVIEW").await;
+    assign(Some(role)).await;
+    let stream = told(&otto, &company.hr, &round.id).await;
+    admin.carry_out("removeRole", json!({ "roleId": role }), "version").await;
+    assert_eq!(end(stream).await, "AUTH_003");
 }
 
 /// The first item that shows the interview so.

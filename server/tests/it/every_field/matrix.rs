@@ -34,6 +34,8 @@ const MATRIX: &[(&[&str], &[&str])] = &[
     (&["inviteMember", "renewInvitation", "updateMember", "assignRole"], &["COMPANY_ADMIN", "HR"]),
     (&["deactivateMember", "reactivateMember", "removeMemberSecondFactor"], &["COMPANY_ADMIN"]),
     (&["createApiKey", "configureSignOn"], &["COMPANY_ADMIN"]),
+    (&["roles"], &MEMBERS),
+    (&["createRole", "updateRole", "removeRole", "assignCustomRole"], &["COMPANY_ADMIN"]),
     // Candidates.
     (&["candidates", "candidate", "resume"], &MEMBERS),
     (

@@ -1,6 +1,7 @@
 //! Every field of the schema, asked with what a rule gives for each of its arguments. A field that
 //! takes an id for which there is no rule fails these tests.
 
+mod custom_role;
 mod matrix;
 mod roles;
 pub mod schema;
@@ -47,6 +48,8 @@ const IDS: &[(&str, &str, &str)] = &[
     ("interview", "id", "interview"),
     ("verdict", "id", "verdict"),
     ("*", "keyId", "key"),
+    ("*", "roleId", "role"),
+    ("*", "customRoleIds", "role"),
     ("*", "companyId", "company"),
     ("*", "sessionId", "session"),
     // Of what runs, and of requests for companies that are not there yet: only operators see them.
@@ -114,9 +117,13 @@ impl Things {
             "commandId": uuid::Uuid::new_v4(), "name": "Careers page", "rights": ["READ_JOB"],
         });
         let key = company.admin.query(create, json!({ "input": input })).await;
+        let permission = json!({ "right": "READ_HISTORY", "reaches": ["ALL"] });
+        let input = json!({ "name": "Historian", "permissions": [permission] });
+        let role = company.admin.carry_out("createRole", input, "role { id }").await;
         let sessions = company.admin.query("{ sessions { sessionId } }", json!({})).await;
         let ids = BTreeMap::from([
             ("key", text(&key, "/apiKey/id").to_owned()),
+            ("role", text(&role, "/role/id").to_owned()),
             ("session", text(&sessions, "/sessions/0/sessionId").to_owned()),
             ("company", text(&found, "/company/id").to_owned()),
             ("member", company.interviewer_id.clone()),

@@ -17,10 +17,10 @@ use crate::socket::{Item, Socket};
 use crate::world::World;
 
 /// A version that no record has: who is told of it had the right.
-const NO_VERSION: i64 = 999_999;
+pub(super) const NO_VERSION: i64 = 999_999;
 
 /// The fields that end sessions of who asks: each cell has one of its own.
-const ENDS_SESSIONS: [&str; 2] = ["signOut", "signOutEverywhere"];
+pub(super) const ENDS_SESSIONS: [&str; 2] = ["signOut", "signOutEverywhere"];
 
 /// How a role comes in again.
 enum Door {
@@ -57,7 +57,7 @@ impl Root {
 }
 
 /// What came of it; of a list how many items it has, so that a row more or less is seen.
-fn outcome(answer: &Answer, name: &str) -> String {
+pub(super) fn outcome(answer: &Answer, name: &str) -> String {
     match answer {
         Ok(data) if is_nothing(data) => "null".to_owned(),
         Ok(data) => match data.get(name).and_then(n_items) {

@@ -23,6 +23,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("RoundInput", "mode", "HUMAN_ONLY"),
     ("ChangeApplicationStatusInput", "status", "SCREENING"),
     ("CreateApiKeyInput", "rights", "READ_JOB"),
+    ("PermissionInput", "right", "READ_JOB"),
     ("ConfigureSignOnInput", "redirectUri", crate::provider::PAGE),
 ];
 

@@ -67,6 +67,7 @@ const OF_THE_PROCESS: &[&str] = &[
     "Candidate.erased",
     "Company.*",
     "CompanyRequest.*",
+    "CustomRole.*",
     "EventProof.*",
     "HistoryEvent.hash",
     "HistoryEvent.isIntact",
