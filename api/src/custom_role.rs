@@ -130,8 +130,8 @@ pub struct RoleMutation;
 
 #[Object]
 impl RoleMutation {
-    /// Makes a custom role. Administrators only; a company has at most 50. Whoever may change something
-    /// is shown it in the answer: give the right to see it, too.
+    /// Makes a custom role. Administrators only; a company has at most 50. Whoever may change
+    /// something is shown it in the answer: give the right to see it, too.
     async fn create_role(
         &self,
         ctx: &Context<'_>,
@@ -150,8 +150,8 @@ impl RoleMutation {
         answer_role(ctx, update(ctx, &input).await)
     }
 
-    /// Removes a custom role. Whoever has it loses within a second what it gave; it does not come back.
-    /// Administrators only.
+    /// Removes a custom role. Whoever has it loses within a second what it gave; it does not come
+    /// back. Administrators only.
     async fn remove_role(
         &self,
         ctx: &Context<'_>,
@@ -160,9 +160,9 @@ impl RoleMutation {
         answer_role(ctx, remove(ctx, &input).await)
     }
 
-    /// Gives a member who has joined a custom role beside the built-in one, or takes it away. It holds
-    /// from the member's next request on; sessions and streams follow within a second. Administrators
-    /// only.
+    /// Gives a member who has joined a custom role beside the built-in one, or takes it away. It
+    /// holds from the member's next request on; sessions and streams follow within a second.
+    /// Administrators only.
     async fn assign_custom_role(
         &self,
         ctx: &Context<'_>,

@@ -206,7 +206,8 @@ fn a_member_has_one_custom_role_that_the_company_has() {
     let deactivated = member(vec![member::Event::Deactivated {}]);
     deactivated.when(assign(Some(RAISER))).refused(member::Refusal::Deactivated);
 
-    // An invitation is known to whoever invited, and HR may invite: no rights above its own wait behind it.
+    // Whoever invited knows the invitation, and HR may invite: no rights above its own wait behind
+    // one.
     let invited = given::<Member>(noon(), &administrator(), [invited(CY, Role::Viewer)]);
     let invited = invited.facts(with(vec![defined(RAISER, "a")]));
     invited.when(assign(Some(RAISER))).refused(member::Refusal::NotJoined);
