@@ -63,6 +63,7 @@ create table rm_candidate (
   source       text,
   erased       boolean     not null,
   assigned_to  uuid,
+  has_login    boolean     not null,
   status       text        not null,
   notes        jsonb       not null,
   version      bigint      not null,

@@ -26,6 +26,26 @@ create table identity.membership (
   unique (company_id, member_id)
 );
 
+create table identity.candidacy (                 -- the login of a candidate's record, which the record itself judges
+  account_id   uuid        not null references identity.account on delete cascade,
+  company_id   uuid        not null,
+  candidate_id uuid        not null,
+  linked_at    timestamptz not null,
+  primary key (company_id, candidate_id)
+);
+create index on identity.candidacy (account_id);
+
+create table identity.candidate_registration (    -- not confirmed yet
+  registration_id uuid        not null primary key, -- what its token derives from
+  token_hash      bytea       not null unique,    -- SHA-256; the token itself is nowhere
+  company_id      uuid        not null,
+  email           text        not null,
+  full_name       text        not null,
+  password_hash   text        not null,           -- Argon2id, PHC string
+  expires_at      timestamptz not null
+);
+create index on identity.candidate_registration (expires_at);
+
 create table identity.session (
   session_id   uuid        not null primary key,
   account_id   uuid        not null references identity.account on delete cascade,
@@ -223,7 +243,8 @@ declare
   part text;
 begin
   foreach part in array array[
-    'account', 'operator', 'membership', 'session', 'refresh_token', 'login_attempt', 'outbox', 'letter_token',
+    'account', 'operator', 'membership', 'candidacy', 'candidate_registration', 'session', 'refresh_token',
+    'login_attempt', 'outbox', 'letter_token',
     'letter_pause', 'second_factor', 'recovery_code', 'second_step', 'company_request', 'api_key', 'sign_on',
     'sign_on_attempt', 'sign_on_link', 'mail', 'invitation', 'interview_access'] loop
     execute format('alter table identity.%I enable row level security', part);
@@ -240,6 +261,14 @@ create policy own on identity.operator using (account_id = identity.about_accoun
 create policy seen on identity.membership for select using (account_id = identity.about_account());
 create policy made on identity.membership for insert
   with check (account_id = identity.about_account() and company_id = identity.about_company());
+
+create policy seen on identity.candidacy for select using (account_id = identity.about_account());
+create policy made on identity.candidacy for insert
+  with check (account_id = identity.about_account() and company_id = identity.about_company());
+
+create policy used on identity.candidate_registration
+  using (token_hash = identity.about_key() or identity.about_platform())
+  with check (company_id = identity.about_company());
 
 create policy own on identity.session using (account_id = identity.about_account());
 
@@ -324,6 +353,8 @@ begin
         ('account',          'select, insert, update'),
         ('operator',         'select, insert'),
         ('membership',       'select, insert'),
+        ('candidacy',        'select, insert'),
+        ('candidate_registration', 'select, insert, delete'),
         ('session',          'select, insert, update, delete'),
         ('refresh_token',    'select, insert, update'),
         ('login_attempt',    'select, insert, update, delete'),

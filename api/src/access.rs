@@ -7,7 +7,7 @@
 //! Of one viewer, purpose, thing and class of fields there is one record in five minutes and process:
 //! each process writes a stream of its own for each company, viewer and day, so that no two processes
 //! ever conflict and no viewer waits for another's records.
-//! Guests see what is their own, and that is not recorded.
+//! Candidates see what is their own, and that is not recorded.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::auth::Session;
 use crate::error::ApiError;
-use crate::scope::is_guest;
+use crate::scope::is_candidate;
 use crate::transport::TraceParent;
 
 /// How long a record stands for what is shown again.
@@ -74,7 +74,7 @@ impl Recorder {
         views: Vec<View>,
         trace_parent: Option<String>,
     ) -> Result<(), ApiError> {
-        if is_guest(caller) || self.unknown(caller, purpose, &views).is_empty() {
+        if is_candidate(caller) || self.unknown(caller, purpose, &views).is_empty() {
             return Ok(());
         }
         let turn = self.turns.get_with((caller.company, caller.actor), Arc::default);

@@ -18,11 +18,12 @@ use crate::company::{Actor, Member};
 use crate::error::ApiError;
 use crate::inputs::{self, id, inputs, optional_id};
 use crate::interview::Interview;
+use crate::interview::query::job_title;
 use crate::job::Job;
 use crate::loaders::one;
 use crate::pagination::{connections, forward, wants_total};
 use crate::payload::{ApplicationPayload, CandidatePayload, Done, answer, entity, execute, shown};
-use crate::scope::Scoped;
+use crate::scope::{Scoped, is_candidate};
 
 /// Where a candidate's record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -32,6 +33,15 @@ pub enum CandidateStatus {
     Active,
     /// Put away; its e-mail address is free again.
     Archived,
+}
+
+/// Where the login of a candidate stands, as far as this record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum CandidateAccountStatus {
+    /// The candidate can sign in.
+    Active,
+    /// The record was put away: the login shows nothing of this company any more.
+    Inactive,
 }
 
 /// Where an application stands in the pipeline.
@@ -156,9 +166,10 @@ impl Candidate {
         self.shown(ctx, Fields::Contact, self.0.phone.as_deref())
     }
 
-    /// Where the person comes from, such as `referral`, if known.
+    /// Where the person comes from, such as `referral`, if known; null for candidates.
     async fn source(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
-        self.shown(ctx, Fields::Contact, self.0.source.as_deref())
+        let hidden = is_candidate(&*ctx.caller()?);
+        self.shown(ctx, Fields::Contact, self.0.source.as_deref().filter(|_| !hidden))
     }
 
     /// Whether the person was erased: all that is personal is gone for good.
@@ -166,7 +177,16 @@ impl Candidate {
         self.0.erased
     }
 
-    /// In whose hands the candidate is.
+    /// Where the candidate's own login stands; null for who has none.
+    async fn account_status(&self) -> Option<CandidateAccountStatus> {
+        let status = match self.0.status {
+            candidates::Status::Active => CandidateAccountStatus::Active,
+            candidates::Status::Archived => CandidateAccountStatus::Inactive,
+        };
+        self.0.has_login.then_some(status)
+    }
+
+    /// In whose hands the candidate is; null for candidates.
     async fn assigned_to(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Member>> {
         Ok(one(&ctx.loaders()?.members, self.0.assigned_to).await?.map(Member))
     }
@@ -176,8 +196,11 @@ impl Candidate {
         self.0.status.into()
     }
 
-    /// Notes, oldest first.
+    /// Notes, oldest first; empty for candidates.
     async fn notes(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<CandidateNote>> {
+        if is_candidate(&*ctx.caller()?) {
+            return Ok(vec![]);
+        }
         let has_text = ctx.look_ahead().field("text").exists() && !self.0.notes.is_empty();
         self.shown(ctx, Fields::Notes, has_text.then_some(()))?;
         Ok(self.0.notes.iter().cloned().map(CandidateNote).collect())
@@ -227,9 +250,10 @@ impl ApplicationStep {
         self.0.to.into()
     }
 
-    /// Why, if given; null also once the person was erased.
-    async fn reason(&self) -> Option<&str> {
-        self.0.reason.as_deref()
+    /// Why, if given; null also once the person was erased, and for candidates.
+    async fn reason(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
+        let hidden = is_candidate(&*ctx.caller()?);
+        Ok(self.0.reason.as_deref().filter(|_| !hidden))
     }
 
     /// Who moved it.
@@ -259,9 +283,14 @@ impl Application {
         Ok(one(&ctx.loaders()?.candidates, Some(self.0.candidate_id)).await?.map(Candidate))
     }
 
-    /// For what.
+    /// For what; null for candidates, who have `jobTitle`.
     async fn job(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Job>> {
         Ok(one(&ctx.loaders()?.jobs, Some(self.0.job_id)).await?.map(Job))
+    }
+
+    /// Title of the job, for everybody who may see the application.
+    async fn job_title(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
+        Ok(job_title(ctx, self.0.company_id, self.0.job_id).await?)
     }
 
     /// Where it stands.

@@ -36,6 +36,8 @@ pub const CLASSES: &[(&str, FieldClass)] = &[
     ("beginSignOn", FieldClass::SignIn(None)),
     ("finishSignOn", FieldClass::SignIn(Some("token"))),
     ("acceptInvitation", FieldClass::SignIn(Some("token"))),
+    ("registerCandidateAccount", FieldClass::SignIn(Some("email"))),
+    ("confirmCandidateAccount", FieldClass::SignIn(Some("token"))),
     ("openInterviewSession", FieldClass::SignIn(Some("token"))),
     ("requestEmailVerification", FieldClass::SignIn(Some("email"))),
     ("verifyEmail", FieldClass::SignIn(Some("token"))),

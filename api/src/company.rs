@@ -11,6 +11,7 @@ use projections::{companies, members};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+use crate::candidate_account::CandidateViewer;
 use crate::custom_role::CustomRole;
 use crate::error::{ApiError, UserError};
 use crate::inputs::{self, id, inputs, optional_id};
@@ -168,7 +169,7 @@ connections! {
 pub enum ActorKind {
     /// A person of the company.
     Member,
-    /// The candidate of an interview.
+    /// A candidate: signed in, or by the access token of an interview.
     Candidate,
     /// A person who runs the platform.
     Operator,
@@ -228,11 +229,14 @@ impl Actor {
     }
 }
 
-/// Who asks: a member, the guest of one interview, an operator of the platform, or a program.
+/// Who asks: a member, a candidate, the guest of one interview, an operator of the platform, or a
+/// program.
 #[derive(Union)]
 pub enum Viewer {
     /// A person of a company.
     Member(MemberViewer),
+    /// A candidate of a company who is signed in.
+    Candidate(CandidateViewer),
     /// The holder of an interview's access token.
     Guest(GuestViewer),
     /// A person who runs the platform.
@@ -349,6 +353,10 @@ fn viewer(principal: &identity::Principal) -> Result<Viewer, ApiError> {
             let roles = caller.roles.iter().map(|role| Role::from(*role)).collect();
             let company = caller.company;
             Ok(Viewer::Member(MemberViewer { member, roles, permissions, company, expires_at }))
+        }
+        DomainActor::Candidate(candidate) => {
+            let company = caller.company;
+            Ok(Viewer::Candidate(CandidateViewer { candidate, company, permissions, expires_at }))
         }
         DomainActor::Guest { interview, .. } => {
             Ok(Viewer::Guest(GuestViewer { interview, permissions, expires_at }))

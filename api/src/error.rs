@@ -251,6 +251,7 @@ impl From<CommandError> for ApiError {
 fn of_claim(kind: Claim) -> &'static str {
     match kind {
         Claim::AccountEmail | Claim::MemberEmail | Claim::CandidateEmail => "email",
+        Claim::CandidateAccount => "token",
         Claim::CompanyDomain => "domain",
         Claim::OpenApplication => "jobId",
         Claim::RoundNumber => "roundNumber",

@@ -209,7 +209,7 @@ async fn store(
 ) -> Result<Value, ApiError> {
     let Form { command_id, candidate, name, bytes } = form;
     // Sealing and storing come before the bus, so that the right is asked for here, too.
-    if !permission::allows(caller, Action::WriteCandidate, Relation::default()) {
+    if !permission::allows(caller, Action::UploadResume, Relation::to_own(caller, candidate)) {
         return Err(ApiError::forbidden());
     }
     let size_bytes = bytes.len() as u64;

@@ -8,6 +8,7 @@ mod api_keys;
 mod auth;
 pub mod browsers;
 mod candidate;
+mod candidate_account;
 mod classes;
 mod companies;
 mod company;

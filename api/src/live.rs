@@ -8,7 +8,7 @@ use domain::Caller;
 use domain::caller::Actor;
 use domain::ids::{CandidateId, InterviewId};
 use domain::permission::{self, Action, Relation};
-use domain::{Aggregate, Event, company, interview, observation, verdict};
+use domain::{Aggregate, Event, candidate, company, interview, observation, verdict};
 use futures::stream::BoxStream;
 use projections::live::Topic;
 use projections::{Recorded, Token};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::ApiState;
 use crate::auth::Session;
 use crate::error::ApiError;
-use crate::scope::{is_guest, reachable};
+use crate::scope::{is_candidate, reachable};
 
 /// Longest life of a right that was taken away while a stream runs.
 const FRESH: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl Audience {
         match self {
             Self::All(action) => permission::allows(caller, action, relation),
             Self::Staff(action) => {
-                !is_guest(caller) && permission::allows(caller, action, relation)
+                !is_candidate(caller) && permission::allows(caller, action, relation)
             }
             Self::Nobody => false,
         }
@@ -169,7 +169,8 @@ impl Gate {
     }
 
     /// A signal each time that something happened on which the caller's rights rest: to the member, to
-    /// a custom role, to the guest's access, or to who is assigned to the interview that is watched.
+    /// a custom role, to the candidate's record, to the guest's access, or to who is assigned to the
+    /// interview that is watched.
     #[must_use]
     pub fn changes(&self, watched: Option<InterviewId>) -> BoxStream<'static, ()> {
         let caller = Arc::clone(&self.caller);
@@ -230,6 +231,9 @@ fn touches(caller: &Caller, watched: Option<InterviewId>, recorded: &Recorded) -
             Event::Company(company::Event::RoleChanged { .. } | company::Event::RoleRemoved { .. }),
             Actor::Member(_),
         ) => true,
+        (Event::Candidate(candidate::Event::Archived {}), Actor::Candidate(own)) => {
+            own.0 == stream.id
+        }
         (Event::Interview(interview::Event::AccessRevoked { .. }), Actor::Guest { .. })
         | (Event::Interview(interview::Event::InterviewerAssigned { .. }), _) => {
             watched.is_some_and(|watched| watched.0 == stream.id)
@@ -317,7 +321,7 @@ impl Watch {
     /// Finds out anew how the caller stands to the interview, where that can change.
     async fn relate(&mut self) -> Result<(), ApiError> {
         let caller = &self.gate.caller;
-        if !is_guest(caller) && !permission::scope(caller, self.base).all {
+        if !is_candidate(caller) && !permission::scope(caller, self.base).all {
             self.relation = self.gate.stands_to_interview(self.interview.0).await?;
         }
         Ok(())

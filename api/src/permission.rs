@@ -28,6 +28,8 @@ pub enum Right {
     ManageMembers,
     /// Take up the membership one was invited to.
     JoinCompany,
+    /// Make the record of who registers as a candidate, and link it with their login.
+    RegisterAsCandidate,
     /// Keep logins, and what happens to them.
     KeepAccount,
     /// Make API keys for programs of the company, see them and take them back.
@@ -38,12 +40,14 @@ pub enum Right {
     WriteJob,
     /// See jobs, questions and rubrics.
     ReadJob,
-    /// Write candidates' records, applications and résumés.
+    /// Write candidates' records and applications.
     WriteCandidate,
     /// Move an application along the pipeline.
     ChangeApplicationStatus,
     /// See candidates, their applications and résumés.
     ReadCandidate,
+    /// Put a résumé to a candidate's record.
+    UploadResume,
     /// Record what was read out of a résumé.
     ReadOutResume,
     /// Plan, schedule, reschedule, cancel interviews and give access to them.
@@ -103,7 +107,8 @@ pub enum Reach {
     Assigned,
     /// The member's own jobs and what belongs to them.
     OwnJobs,
-    /// The one interview that the candidate's token opens.
+    /// What is the candidate's own: all of it to who is signed in; to a guest the one interview that
+    /// the token opens.
     Own,
 }
 

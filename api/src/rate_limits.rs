@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_graphql::{Context, Enum, Object, SimpleObject};
 use chrono::{DateTime, Utc};
-use domain::caller::Actor;
 use domain::ids::CompanyId;
 use identity::Principal;
 use identity::rate_limits::{Class, Limited, RateLimits, Standing, Subject};
@@ -17,7 +16,7 @@ use identity::rate_limits::{Class, Limited, RateLimits, Standing, Subject};
 use crate::classes::{FieldClass, Occurrence, occurrences};
 use crate::error::ApiError;
 use crate::peer::Peer;
-use crate::scope::Scoped;
+use crate::scope::{Scoped, is_candidate};
 use crate::transport::codes::{self, Refusal};
 use crate::transport::{Charge, Quota};
 
@@ -47,8 +46,7 @@ impl<'a> Asker<'a> {
     }
 
     fn upload(self) -> (Class, Subject<'a>) {
-        let is_candidate =
-            |principal: &Principal| matches!(principal.caller.actor, Actor::Guest { .. });
+        let is_candidate = |principal: &Principal| is_candidate(&principal.caller);
         let class = match self.principal.is_some_and(is_candidate) {
             true => Class::CandidateUpload,
             false => Class::Upload,

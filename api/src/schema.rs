@@ -17,6 +17,7 @@ use crate::access_log::AccessLogQuery;
 use crate::account::{AccountMutation, AccountQuery};
 use crate::api_keys::{ApiKeyMutation, ApiKeyQuery};
 use crate::candidate::{Application, Candidate, CandidateMutation, CandidateQuery, Resume};
+use crate::candidate_account::CandidateAccountMutation;
 use crate::companies::CompaniesQuery;
 use crate::company::{Company, CompanyMutation, CompanyQuery, Member};
 use crate::custom_role::{RoleMutation, RoleQuery};
@@ -182,6 +183,7 @@ pub struct Mutation(
     AccountMutation,
     SecondFactorMutation,
     RegistrationMutation,
+    CandidateAccountMutation,
     ApiKeyMutation,
     SignOnMutation,
     CompanyMutation,

@@ -154,10 +154,10 @@ pub fn view(caller: &Caller, action: Action) -> Option<View> {
     (!scope.is_empty()).then_some(View { company: caller.company, scope })
 }
 
-/// Whether the caller is a guest, who holds the access token of one interview.
+/// Whether the caller is a candidate: signed in, or the guest of one interview.
 #[must_use]
-pub fn is_guest(caller: &Caller) -> bool {
-    matches!(caller.actor, Actor::Guest { .. })
+pub fn is_candidate(caller: &Caller) -> bool {
+    caller.candidate().is_some()
 }
 
 /// A guest's token opens one interview; every other one looks as if it were not there.

@@ -194,6 +194,22 @@ impl Bus {
         Ok((entry.version.0 > 0).then(|| entry.state.clone()))
     }
 
+    /// Which aggregate holds a value of a company's now that must be unique.
+    ///
+    /// # Errors
+    /// [`CommandError::Unavailable`].
+    pub async fn holder(
+        &self,
+        company: CompanyId,
+        kind: Kind,
+        value: &str,
+    ) -> Result<Option<Uuid>, CommandError> {
+        let scope = kind.scope(company);
+        let key = self.secrets.claim_key(scope, kind.as_str(), value.as_bytes());
+        let held = self.store.holder(scope, kind.as_str(), &key).await;
+        Ok(held.map_err(|ReadError| CommandError::Unavailable)?.map(|stream| stream.id))
+    }
+
     /// Carries out a command on the aggregate `id` of the caller's company.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ spelled! {
         Password = "PASSWORD",
         /// An invitation, with the password.
         Invitation = "INVITATION",
+        /// The letter of who registers as a candidate, with the password.
+        Registration = "REGISTRATION",
         /// The password, and a code of an authenticator.
         PasswordAndCode = "PASSWORD_AND_CODE",
         /// The password, and a recovery code.

@@ -69,6 +69,8 @@ pub enum Actor {
     Member(MemberId),
     /// A person who runs the platform, by account.
     Operator(AccountId),
+    /// A candidate who is signed in, by the record of theirs in the company.
+    Candidate(CandidateId),
     /// Whoever holds the access token of one interview: its candidate.
     Guest {
         /// The one interview that can be reached.
@@ -94,7 +96,9 @@ impl fmt::Display for Actor {
         match self {
             Self::Member(id) => write!(f, "member:{}", id.0),
             Self::Operator(id) => write!(f, "operator:{}", id.0),
-            Self::Guest { candidate, .. } => write!(f, "candidate:{}", candidate.0),
+            Self::Candidate(candidate) | Self::Guest { candidate, .. } => {
+                write!(f, "candidate:{}", candidate.0)
+            }
             Self::Service { id, .. } => write!(f, "service:{}", id.0),
             Self::System(name) => write!(f, "system:{name}"),
             Self::Ai(name) => write!(f, "ai:{name}"),
@@ -140,7 +144,21 @@ impl Caller {
         match self.actor {
             Actor::Member(id) => Some(id),
             Actor::Operator(_)
+            | Actor::Candidate(_)
             | Actor::Guest { .. }
+            | Actor::Service { .. }
+            | Actor::System(_)
+            | Actor::Ai(_) => None,
+        }
+    }
+
+    /// The candidate, where the caller is one: signed in, or the guest of one interview.
+    #[must_use]
+    pub fn candidate(&self) -> Option<CandidateId> {
+        match self.actor {
+            Actor::Candidate(candidate) | Actor::Guest { candidate, .. } => Some(candidate),
+            Actor::Member(_)
+            | Actor::Operator(_)
             | Actor::Service { .. }
             | Actor::System(_)
             | Actor::Ai(_) => None,

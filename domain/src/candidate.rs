@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, Context, PublicCode};
 use crate::caller::Caller;
 use crate::facts::{Facts, Reference};
-use crate::ids::{CandidateId, MemberId};
+use crate::ids::{AccountId, CandidateId, MemberId};
 use crate::permission::{Action, Relation};
 use crate::personal::{Personal, Subject};
 use crate::values::{self, Invalid, MAX_NOTE_CHARS};
@@ -67,6 +67,20 @@ pub enum Command {
     },
     /// Put the record away.
     Archive,
+    /// Make the record of a person who registers, linked with their login.
+    RegisterSelf {
+        /// Its id, whose key seals what is personal.
+        candidate_id: CandidateId,
+        /// The profile.
+        profile: GivenProfile,
+        /// The login.
+        account_id: AccountId,
+    },
+    /// The person whose record it is has a login.
+    LinkAccount {
+        /// The login.
+        account_id: AccountId,
+    },
 }
 
 /// What has happened to a candidate's record.
@@ -96,7 +110,12 @@ pub enum Event {
         /// The note.
         text: Personal<String>,
     },
-    /// The record was put away; its e-mail is free again.
+    /// The person whose record it is has this login, which has no other active record in the company.
+    AccountLinked {
+        /// The login.
+        account_id: AccountId,
+    },
+    /// The record was put away; its e-mail is free again, and its login may have another record.
     Archived {},
 }
 
@@ -118,6 +137,9 @@ pub enum Refusal {
     /// The member is not active in the company.
     #[error("there is no such active member")]
     NoSuchMember,
+    /// The record has another login.
+    #[error("the candidate has another login")]
+    LinkedToAnother,
 }
 
 impl PublicCode for Refusal {
@@ -128,6 +150,7 @@ impl PublicCode for Refusal {
             Self::AlreadyRegistered => "CAND_002",
             Self::Archived => "CAND_ARCHIVED",
             Self::NoSuchMember => "MEMBER_NOT_FOUND",
+            Self::LinkedToAnother => "CAND_ACCOUNT_LINKED",
         }
     }
 }
@@ -137,6 +160,7 @@ impl PublicCode for Refusal {
 pub struct Candidate {
     subject: Option<CandidateId>,
     assigned_to: Option<MemberId>,
+    account: Option<AccountId>,
     archived: bool,
 }
 
@@ -145,6 +169,12 @@ impl Candidate {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.subject.is_some() && !self.archived
+    }
+
+    /// The person's login, if it is linked.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountId> {
+        self.account
     }
 
     /// In whose hands the candidate is.
@@ -181,8 +211,18 @@ impl Aggregate for Candidate {
         }
     }
 
-    fn action(_: &Command) -> Action {
-        Action::WriteCandidate
+    fn action(command: &Command) -> Action {
+        match command {
+            Command::Register { .. }
+            | Command::ChangeProfile { .. }
+            | Command::Assign { .. }
+            | Command::Unassign
+            | Command::AddNote { .. }
+            | Command::Archive => Action::WriteCandidate,
+            Command::RegisterSelf { .. } | Command::LinkAccount { .. } => {
+                Action::RegisterAsCandidate
+            }
+        }
     }
 
     fn relation(&self, caller: &Caller, _: &Command, _: &Facts) -> Relation {
@@ -208,14 +248,29 @@ impl Aggregate for Candidate {
                     let profile = profile(Subject::Candidate(candidate_id), &given)?;
                     Ok(vec![Event::Registered { profile }])
                 }
+                Command::RegisterSelf { candidate_id, profile: given, account_id } => {
+                    let profile = profile(Subject::Candidate(candidate_id), &given)?;
+                    Ok(vec![Event::Registered { profile }, Event::AccountLinked { account_id }])
+                }
                 _ => Err(Refusal::Missing),
             };
         };
-        if self.archived && !matches!(command, Command::Archive | Command::Register { .. }) {
+        let is_for_archived = matches!(
+            command,
+            Command::Archive | Command::Register { .. } | Command::RegisterSelf { .. }
+        );
+        if self.archived && !is_for_archived {
             return Err(Refusal::Archived);
         }
         match command {
-            Command::Register { .. } => Err(Refusal::AlreadyRegistered),
+            Command::Register { .. } | Command::RegisterSelf { .. } => {
+                Err(Refusal::AlreadyRegistered)
+            }
+            Command::LinkAccount { account_id } => match self.account {
+                None => Ok(vec![Event::AccountLinked { account_id }]),
+                Some(was) if was == account_id => Ok(vec![]),
+                Some(_) => Err(Refusal::LinkedToAnother),
+            },
             Command::ChangeProfile { profile: given } => {
                 let profile = profile(Subject::Candidate(id), &given)?;
                 Ok(vec![Event::ProfileChanged { profile }])
@@ -248,6 +303,7 @@ impl Aggregate for Candidate {
             }
             Event::Assigned { member_id } => self.assigned_to = Some(*member_id),
             Event::Unassigned {} => self.assigned_to = None,
+            Event::AccountLinked { account_id } => self.account = Some(*account_id),
             Event::Archived {} => self.archived = true,
             Event::ProfileChanged { .. } | Event::NoteAdded { .. } => {}
         }

@@ -15,6 +15,8 @@ pub enum Kind {
     MemberEmail,
     /// E-mail of an active candidate in a company.
     CandidateEmail,
+    /// Login of an active candidate in a company.
+    CandidateAccount,
     /// One open application of a candidate for a job.
     OpenApplication,
     /// Number of a round within an application.
@@ -25,11 +27,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AccountEmail,
         Self::CompanyDomain,
         Self::MemberEmail,
         Self::CandidateEmail,
+        Self::CandidateAccount,
         Self::OpenApplication,
         Self::RoundNumber,
         Self::VerdictOfInterview,
@@ -43,6 +46,7 @@ impl Kind {
             Self::CompanyDomain => "company_domain",
             Self::MemberEmail => "member_email",
             Self::CandidateEmail => "candidate_email",
+            Self::CandidateAccount => "candidate_account",
             Self::OpenApplication => "open_application",
             Self::RoundNumber => "round_number",
             Self::VerdictOfInterview => "verdict_of_interview",
@@ -57,6 +61,7 @@ impl Kind {
             Self::CompanyDomain => "another company has this domain",
             Self::MemberEmail => "a member of the company has this e-mail address",
             Self::CandidateEmail => "an active candidate has this e-mail address",
+            Self::CandidateAccount => "an active candidate has this login",
             Self::OpenApplication => "the candidate has an open application for this job",
             Self::RoundNumber => "the application has a round of this number",
             Self::VerdictOfInterview => "the interview has its verdict already",
@@ -71,6 +76,7 @@ impl Kind {
             Self::CompanyDomain => "COMPANY_DOMAIN_TAKEN",
             Self::MemberEmail => "MEMBER_EMAIL_TAKEN",
             Self::CandidateEmail => "CAND_002",
+            Self::CandidateAccount => "CAND_ACCOUNT_LINKED",
             Self::OpenApplication => "APPLICATION_ALREADY_OPEN",
             Self::RoundNumber => "INTERVIEW_ROUND_TAKEN",
             Self::VerdictOfInterview => "VERDICT_ALREADY_OPEN",
@@ -84,6 +90,7 @@ impl Kind {
             Self::AccountEmail | Self::CompanyDomain => CompanyId::NONE,
             Self::MemberEmail
             | Self::CandidateEmail
+            | Self::CandidateAccount
             | Self::OpenApplication
             | Self::RoundNumber
             | Self::VerdictOfInterview => company,
@@ -144,7 +151,12 @@ fn candidate_claims(event: &candidate::Event) -> Vec<Change> {
             let email = profile.email.get().cloned();
             email.map(|e| Change::Take(Kind::CandidateEmail, e)).into_iter().collect()
         }
-        candidate::Event::Archived { .. } => vec![Change::Release(Kind::CandidateEmail)],
+        candidate::Event::AccountLinked { account_id } => {
+            vec![Change::Take(Kind::CandidateAccount, account_id.0.to_string())]
+        }
+        candidate::Event::Archived { .. } => {
+            vec![Change::Release(Kind::CandidateEmail), Change::Release(Kind::CandidateAccount)]
+        }
         candidate::Event::Assigned { .. }
         | candidate::Event::Unassigned { .. }
         | candidate::Event::NoteAdded { .. } => vec![],

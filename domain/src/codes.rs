@@ -312,6 +312,9 @@ entries! {
     "CAND_002" Conflict 409
         "An active candidate of the company has this e-mail address, or the record exists already."
         "Use the existing record."
+    "CAND_ACCOUNT_LINKED" Conflict 409
+        "The candidate has another login, or the login another active candidate of the company."
+        "Sign in with that login, or ask the company to put the record away."
     "CAND_ARCHIVED" Conflict 409
         "The candidate is archived and takes no changes."
         "Register the person anew."

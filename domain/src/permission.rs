@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::caller::{Actor, Caller, Role};
 use crate::custom_role::{CustomRights, Reach};
-use crate::ids::{CompanyId, InterviewId, MemberId};
+use crate::ids::{CandidateId, CompanyId, InterviewId, MemberId};
 
 /// A right: each command and each query names the one it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub enum Action {
     ManageMembers,
     /// Take up the membership one was invited to.
     JoinCompany,
+    /// Make the record of who registers as a candidate, and link it with their login.
+    RegisterAsCandidate,
     /// Keep logins, and what happens to them.
     KeepAccount,
     /// Make API keys for programs of the company, see them and take them back.
@@ -39,12 +41,14 @@ pub enum Action {
     WriteJob,
     /// See jobs, questions and rubrics.
     ReadJob,
-    /// Write candidates' records, applications and résumés.
+    /// Write candidates' records and applications.
     WriteCandidate,
     /// Move an application along the pipeline.
     ChangeApplicationStatus,
     /// See candidates, their applications and résumés.
     ReadCandidate,
+    /// Put a résumé to a candidate's record.
+    UploadResume,
     /// Record what was read out of a résumé.
     ReadOutResume,
     /// Plan, schedule, reschedule, cancel interviews and give access to them.
@@ -97,7 +101,7 @@ pub enum Action {
 
 impl Action {
     /// Every right, in the order of the table.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::RegisterCompany,
         Self::RequestCompany,
         Self::DecideCompanyRequest,
@@ -106,6 +110,7 @@ impl Action {
         Self::ManageCompany,
         Self::ManageMembers,
         Self::JoinCompany,
+        Self::RegisterAsCandidate,
         Self::KeepAccount,
         Self::ManageApiKeys,
         Self::DeactivateMember,
@@ -114,6 +119,7 @@ impl Action {
         Self::WriteCandidate,
         Self::ChangeApplicationStatus,
         Self::ReadCandidate,
+        Self::UploadResume,
         Self::ReadOutResume,
         Self::ScheduleInterview,
         Self::MarkNoShow,
@@ -163,6 +169,7 @@ impl Action {
                 | Self::WriteCandidate
                 | Self::ChangeApplicationStatus
                 | Self::ReadCandidate
+                | Self::UploadResume
                 | Self::ScheduleInterview
                 | Self::MarkNoShow
                 | Self::ReadObservations
@@ -249,7 +256,8 @@ pub enum Grant {
     Assigned,
     /// For the member's own jobs and what belongs to them.
     OwnJobs,
-    /// For the one interview the guest's token opens, and what is the guest's own in it.
+    /// For what is the candidate's own: all of it to who is signed in; to a guest the one interview
+    /// that the token opens.
     Own,
     /// Not at all.
     Never,
@@ -262,8 +270,16 @@ pub struct Relation {
     pub assigned: bool,
     /// A member whose job it belongs to.
     pub own_job: bool,
-    /// A guest whose own it is.
+    /// A candidate whose own it is.
     pub own: bool,
+}
+
+impl Relation {
+    /// How the caller stands to what is this candidate's own.
+    #[must_use]
+    pub fn to_own(caller: &Caller, candidate: CandidateId) -> Self {
+        Self { own: caller.candidate() == Some(candidate), ..Self::default() }
+    }
 }
 
 /// Which instances of the caller's company a query may show. Fields add up.
@@ -277,6 +293,8 @@ pub struct Scope {
     pub jobs_of: Option<MemberId>,
     /// What belongs to this one interview.
     pub interview: Option<InterviewId>,
+    /// What is this candidate's own.
+    pub candidate: Option<CandidateId>,
 }
 
 impl Scope {
@@ -288,53 +306,55 @@ impl Scope {
 }
 
 /// The table. Columns: SYSTEM_ADMIN (in the company that the person has entered), COMPANY_ADMIN, HR,
-/// HIRING_MANAGER, EMPLOYEE, VIEWER, AUDITOR, then guest (holder of an interview's access token), system
-/// and AI.
+/// HIRING_MANAGER, EMPLOYEE, VIEWER, AUDITOR, then candidate (who is signed in), guest (holder of an
+/// interview's access token), system and AI.
 #[rustfmt::skip]
-fn row(action: Action) -> [Grant; 10] {
+fn row(action: Action) -> [Grant; 11] {
     use Grant::{Always as Y, Assigned as A, Never as N, Own as O, OwnJobs as J};
     match action {
-        //                               sys adm hr  mgr emp vwr aud gst mch ai
-        Action::RegisterCompany =>          [Y, N, N, N, N, N, N, N, Y, N],
-        Action::RequestCompany =>           [N, N, N, N, N, N, N, N, Y, N],
-        Action::DecideCompanyRequest =>     [Y, N, N, N, N, N, N, N, N, N],
-        Action::ReadCompany =>              [Y, Y, Y, Y, Y, Y, Y, N, Y, N],
-        Action::ReadMembers =>              [Y, Y, Y, Y, Y, Y, N, N, Y, N],
-        Action::ManageCompany =>            [Y, Y, N, N, N, N, N, N, N, N],
-        Action::ManageMembers =>            [Y, Y, Y, N, N, N, N, N, Y, N],
-        Action::JoinCompany =>              [N, N, N, N, N, N, N, N, Y, N],
-        Action::KeepAccount =>              [N, N, N, N, N, N, N, N, Y, N],
-        Action::ManageApiKeys =>            [N, Y, N, N, N, N, N, N, N, N],
-        Action::DeactivateMember =>         [Y, Y, N, N, N, N, N, N, N, N],
-        Action::WriteJob =>                 [Y, Y, Y, J, N, N, N, N, N, N],
-        Action::ReadJob =>                  [Y, Y, Y, Y, Y, Y, N, N, Y, Y],
-        Action::WriteCandidate =>           [Y, Y, Y, N, N, N, N, N, N, N],
-        Action::ChangeApplicationStatus =>  [Y, Y, Y, N, A, N, N, N, N, N],
-        Action::ReadCandidate =>            [Y, Y, Y, J, A, Y, Y, N, Y, Y],
-        Action::ReadOutResume =>            [N, N, N, N, N, N, N, N, Y, Y],
-        Action::ScheduleInterview =>        [Y, Y, Y, J, N, N, N, N, N, N],
-        Action::MarkNoShow =>               [Y, Y, Y, J, N, N, N, N, Y, N],
-        Action::AbandonInterview =>         [N, N, N, N, N, N, N, N, Y, N],
-        Action::TimeOutQuestion =>          [N, N, N, N, N, N, N, N, Y, N],
-        Action::TakePartAsCandidate =>      [N, N, N, N, N, N, N, O, N, N],
-        Action::TakePartAsInterviewer =>    [N, Y, Y, J, A, N, N, N, N, N],
-        Action::ConductInterview =>         [N, Y, Y, J, A, N, N, O, N, N],
-        Action::ConductAsAi =>              [N, N, N, N, N, N, N, N, N, Y],
-        Action::Observe =>                  [N, N, N, N, N, N, N, N, Y, Y],
-        Action::ReadObservations =>         [Y, Y, Y, J, A, N, Y, N, Y, Y],
-        Action::ReadInterview =>            [Y, Y, Y, J, A, Y, Y, O, Y, Y],
-        Action::OpenVerdict =>              [N, N, N, N, N, N, N, N, Y, N],
-        Action::ProposeVerdict =>           [N, N, N, N, N, N, N, N, N, Y],
-        Action::SignVerdict =>              [N, Y, Y, J, A, N, N, N, N, N],
-        Action::RestartAssessment =>        [Y, Y, Y, N, N, N, N, N, N, N],
-        Action::ReadVerdict =>              [Y, Y, Y, J, A, Y, Y, N, Y, Y],
-        Action::ReadPrivateNotes =>         [Y, Y, Y, N, N, N, N, N, N, N],
-        Action::RecordAiCall =>             [N, N, N, N, N, N, N, N, N, Y],
-        Action::RecordAccess =>             [Y, Y, Y, Y, Y, Y, Y, N, N, N],
-        Action::ReadHistory =>              [Y, Y, N, N, N, N, Y, N, N, N],
-        Action::ReadDashboard =>            [Y, Y, Y, J, N, Y, N, N, N, N],
-        Action::Operate =>                  [Y, N, N, N, N, N, N, N, N, N],
-        Action::EnterCompany =>             [Y, N, N, N, N, N, N, N, N, N],
+        //                               sys adm hr  mgr emp vwr aud cnd gst mch ai
+        Action::RegisterCompany =>          [Y, N, N, N, N, N, N, N, N, Y, N],
+        Action::RequestCompany =>           [N, N, N, N, N, N, N, N, N, Y, N],
+        Action::DecideCompanyRequest =>     [Y, N, N, N, N, N, N, N, N, N, N],
+        Action::ReadCompany =>              [Y, Y, Y, Y, Y, Y, Y, N, N, Y, N],
+        Action::ReadMembers =>              [Y, Y, Y, Y, Y, Y, N, N, N, Y, N],
+        Action::ManageCompany =>            [Y, Y, N, N, N, N, N, N, N, N, N],
+        Action::ManageMembers =>            [Y, Y, Y, N, N, N, N, N, N, Y, N],
+        Action::JoinCompany =>              [N, N, N, N, N, N, N, N, N, Y, N],
+        Action::RegisterAsCandidate =>      [N, N, N, N, N, N, N, N, N, Y, N],
+        Action::KeepAccount =>              [N, N, N, N, N, N, N, N, N, Y, N],
+        Action::ManageApiKeys =>            [N, Y, N, N, N, N, N, N, N, N, N],
+        Action::DeactivateMember =>         [Y, Y, N, N, N, N, N, N, N, N, N],
+        Action::WriteJob =>                 [Y, Y, Y, J, N, N, N, N, N, N, N],
+        Action::ReadJob =>                  [Y, Y, Y, Y, Y, Y, N, N, N, Y, Y],
+        Action::WriteCandidate =>           [Y, Y, Y, N, N, N, N, N, N, N, N],
+        Action::ChangeApplicationStatus =>  [Y, Y, Y, N, A, N, N, N, N, N, N],
+        Action::ReadCandidate =>            [Y, Y, Y, J, A, Y, Y, O, N, Y, Y],
+        Action::UploadResume =>             [Y, Y, Y, N, N, N, N, O, N, N, N],
+        Action::ReadOutResume =>            [N, N, N, N, N, N, N, N, N, Y, Y],
+        Action::ScheduleInterview =>        [Y, Y, Y, J, N, N, N, N, N, N, N],
+        Action::MarkNoShow =>               [Y, Y, Y, J, N, N, N, N, N, Y, N],
+        Action::AbandonInterview =>         [N, N, N, N, N, N, N, N, N, Y, N],
+        Action::TimeOutQuestion =>          [N, N, N, N, N, N, N, N, N, Y, N],
+        Action::TakePartAsCandidate =>      [N, N, N, N, N, N, N, O, O, N, N],
+        Action::TakePartAsInterviewer =>    [N, Y, Y, J, A, N, N, N, N, N, N],
+        Action::ConductInterview =>         [N, Y, Y, J, A, N, N, O, O, N, N],
+        Action::ConductAsAi =>              [N, N, N, N, N, N, N, N, N, N, Y],
+        Action::Observe =>                  [N, N, N, N, N, N, N, N, N, Y, Y],
+        Action::ReadObservations =>         [Y, Y, Y, J, A, N, Y, N, N, Y, Y],
+        Action::ReadInterview =>            [Y, Y, Y, J, A, Y, Y, O, O, Y, Y],
+        Action::OpenVerdict =>              [N, N, N, N, N, N, N, N, N, Y, N],
+        Action::ProposeVerdict =>           [N, N, N, N, N, N, N, N, N, N, Y],
+        Action::SignVerdict =>              [N, Y, Y, J, A, N, N, N, N, N, N],
+        Action::RestartAssessment =>        [Y, Y, Y, N, N, N, N, N, N, N, N],
+        Action::ReadVerdict =>              [Y, Y, Y, J, A, Y, Y, N, N, Y, Y],
+        Action::ReadPrivateNotes =>         [Y, Y, Y, N, N, N, N, N, N, N, N],
+        Action::RecordAiCall =>             [N, N, N, N, N, N, N, N, N, N, Y],
+        Action::RecordAccess =>             [Y, Y, Y, Y, Y, Y, Y, N, N, N, N],
+        Action::ReadHistory =>              [Y, Y, N, N, N, N, Y, N, N, N, N],
+        Action::ReadDashboard =>            [Y, Y, Y, J, N, Y, N, N, N, N, N],
+        Action::Operate =>                  [Y, N, N, N, N, N, N, N, N, N, N],
+        Action::EnterCompany =>             [Y, N, N, N, N, N, N, N, N, N, N],
     }
 }
 
@@ -369,10 +389,11 @@ pub fn grants(caller: &Caller, action: Action) -> impl Iterator<Item = Grant> {
             vec![]
         }
         Actor::Operator(_) => vec![column(Role::SystemAdmin)],
-        Actor::Guest { .. } => vec![7],
+        Actor::Candidate(_) => vec![7],
+        Actor::Guest { .. } => vec![8],
         Actor::Service { .. } => vec![],
-        Actor::System(_) => vec![8],
-        Actor::Ai(_) => vec![9],
+        Actor::System(_) => vec![9],
+        Actor::Ai(_) => vec![10],
     };
     let custom = match caller.actor {
         Actor::Member(_) => caller.custom,
@@ -403,11 +424,15 @@ pub fn scope(caller: &Caller, action: Action) -> Scope {
             Grant::Always => scope.all = true,
             Grant::Assigned => scope.assigned_to = caller.member(),
             Grant::OwnJobs => scope.jobs_of = caller.member(),
-            Grant::Own => {
-                if let Actor::Guest { interview, .. } = caller.actor {
-                    scope.interview = Some(interview);
-                }
-            }
+            Grant::Own => match caller.actor {
+                Actor::Candidate(candidate) => scope.candidate = Some(candidate),
+                Actor::Guest { interview, .. } => scope.interview = Some(interview),
+                Actor::Member(_)
+                | Actor::Operator(_)
+                | Actor::Service { .. }
+                | Actor::System(_)
+                | Actor::Ai(_) => {}
+            },
             Grant::Never => {}
         }
     }
@@ -417,7 +442,6 @@ pub fn scope(caller: &Caller, action: Action) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::CandidateId;
     use uuid::Uuid;
 
     fn member(role: Role) -> Caller {
@@ -470,6 +494,28 @@ mod tests {
         assert!(
             !allows(&all, Action::SignVerdict, any) && !allows(&all, Action::ManageMembers, any)
         );
+    }
+
+    #[test]
+    fn a_candidate_who_is_signed_in_reaches_what_is_their_own_and_nothing_else() {
+        let candidate = CandidateId(Uuid::from_u128(4));
+        let actor = Actor::Candidate(candidate);
+        let caller = Caller { company: CompanyId(Uuid::from_u128(9)), actor, roles: vec![] };
+        let own = Scope { candidate: Some(candidate), ..Scope::default() };
+        let reachable: Vec<_> =
+            Action::ALL.into_iter().filter(|action| scope(&caller, *action) == own).collect();
+        assert_eq!(
+            reachable,
+            [
+                Action::ReadCandidate,
+                Action::UploadResume,
+                Action::TakePartAsCandidate,
+                Action::ConductInterview,
+                Action::ReadInterview,
+            ]
+        );
+        let others = Relation { assigned: true, own_job: true, own: false };
+        assert!(Action::ALL.into_iter().all(|action| !allows(&caller, action, others)));
     }
 
     #[test]

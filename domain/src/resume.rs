@@ -197,15 +197,20 @@ impl Aggregate for Resume {
 
     fn action(command: &Command) -> Action {
         match command {
-            Command::Upload { .. } => Action::WriteCandidate,
+            Command::Upload { .. } => Action::UploadResume,
             Command::RecordText { .. }
             | Command::RecordFacts { .. }
             | Command::RecordFailure { .. } => Action::ReadOutResume,
         }
     }
 
-    fn relation(&self, _: &Caller, _: &Command, _: &Facts) -> Relation {
-        Relation::default()
+    fn relation(&self, caller: &Caller, command: &Command, _: &Facts) -> Relation {
+        match command {
+            Command::Upload { candidate_id, .. } => Relation::to_own(caller, *candidate_id),
+            Command::RecordText { .. }
+            | Command::RecordFacts { .. }
+            | Command::RecordFailure { .. } => Relation::default(),
+        }
     }
 
     fn references(&self, command: &Command) -> Vec<Reference> {

@@ -331,6 +331,7 @@ fn candidates() -> Vec<candidate::Event> {
         Event::Assigned { member_id: MANAGER },
         Event::Unassigned {},
         Event::NoteAdded { text: text("Prefers afternoons, works remotely on Fridays.") },
+        Event::AccountLinked { account_id: ACCOUNT },
         Event::Archived {},
     ]
 }

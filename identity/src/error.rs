@@ -51,6 +51,9 @@ pub enum IdentityError {
     /// The person is no active member of the company that was asked for.
     #[error("not a member of that company")]
     NoMember,
+    /// There is no such company.
+    #[error("there is no such company")]
+    NoCompany,
     /// The interview's access token is unknown, expired or taken back.
     #[error("the interview cannot be entered with this token")]
     InvalidAccess,
@@ -93,7 +96,7 @@ impl IdentityError {
             Self::SignOnRefused => "SIGN_ON_REFUSED",
             Self::ProviderFailed => "SIGN_ON_PROVIDER_FAILED",
             Self::NoSession => "SESSION_NOT_FOUND",
-            Self::NoMember => "COMPANY_NOT_FOUND",
+            Self::NoMember | Self::NoCompany => "COMPANY_NOT_FOUND",
             Self::InvalidAccess => "INT_002",
             Self::InvalidInvitation => "INVITATION_INVALID",
             Self::TooManyRequests => "COMPANY_REQUESTS_FULL",

@@ -396,7 +396,8 @@ impl Identity {
         Ok(is_new)
     }
 
-    async fn keep_account(
+    /// Keeps the login of an address unless it has one, and answers which it has.
+    pub(crate) async fn keep_account(
         &self,
         email: &str,
         hash: &str,

@@ -2,6 +2,7 @@
 //! through `commands` like everyone else's deeds. The only SQL of the write side outside the log.
 
 mod api_keys;
+mod candidacy;
 mod error;
 mod id_token;
 mod invitations;
@@ -32,6 +33,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use api_keys::{ApiKey, NewApiKey};
+pub use candidacy::Applicant;
 pub use error::IdentityError;
 pub use invitations::{Invited, Invitee, RegisteredCompany};
 pub use recovery::Login;

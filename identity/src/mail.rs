@@ -63,6 +63,8 @@ spelled! {
     Letter {
         /// To join a company.
         Invitation = "INVITATION",
+        /// To register as a candidate.
+        CandidateRegistration = "CANDIDATE_REGISTRATION",
         /// To show that an address is one's own.
         Verification = "VERIFICATION",
         /// To set a new password.
@@ -90,6 +92,9 @@ impl Letter {
     fn bringing(self) -> Option<Bringing> {
         let (purpose, path, life) = match self {
             Self::Invitation => ("mailed-invitation", "accept-invitation", "seven days"),
+            Self::CandidateRegistration => {
+                ("candidate-registration", "confirm-candidate-account", "24 hours")
+            }
             Self::Verification => ("verification", "verify-email", "24 hours"),
             Self::PasswordReset => ("password-reset", "reset-password", "one hour"),
             Self::CompanyRejected | Self::SecondFactorEnrolled | Self::SecondFactorTakenAway => {
@@ -105,6 +110,12 @@ impl Letter {
             Self::Invitation => {
                 ("Your invitation", "You are invited to join a company on Colloquy.")
             }
+            Self::CandidateRegistration => (
+                "Please confirm your registration",
+                "Somebody, hopefully you, registered as a candidate with this address. If it was not \
+                 you, nothing needs to be done. If it was, please confirm it with the password that \
+                 you chose, or with the one of your login if you have one already.",
+            ),
             Self::Verification => {
                 ("Please confirm your address", "Please confirm your e-mail address.")
             }

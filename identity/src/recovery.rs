@@ -254,18 +254,15 @@ impl Identity {
         }
     }
 
-    /// Orders a letter with a token of its own; `false` if one was ordered just now. For an address
-    /// without an account the same is done, but for the letter.
-    pub(crate) async fn send_letter(
+    /// Whether a letter of this kind may go to an address now; then no other one may for a minute.
+    pub(crate) async fn may_send(
         &self,
         tx: &mut PgConnection,
         letter: Letter,
-        account: Option<AccountId>,
         email: &str,
     ) -> Result<bool, IdentityError> {
         let now = self.bus.now();
-        let kind = letter.as_str();
-        let key = self.bus.derived_secret(kind, email.as_bytes());
+        let key = self.bus.derived_secret(letter.as_str(), email.as_bytes());
         about_key(tx, &key).await?;
         let is_due: Option<bool> = sqlx::query_scalar(
             "insert into identity.letter_pause (email_key, until) values ($1, $2)
@@ -278,9 +275,23 @@ impl Identity {
         .bind(now)
         .fetch_optional(&mut *tx)
         .await?;
-        if is_due.is_none() {
+        Ok(is_due.is_some())
+    }
+
+    /// Orders a letter with a token of its own; `false` if one was ordered just now. For an address
+    /// without an account the same is done, but for the letter.
+    pub(crate) async fn send_letter(
+        &self,
+        tx: &mut PgConnection,
+        letter: Letter,
+        account: Option<AccountId>,
+        email: &str,
+    ) -> Result<bool, IdentityError> {
+        if !self.may_send(tx, letter, email).await? {
             return Ok(false);
         }
+        let now = self.bus.now();
+        let kind = letter.as_str();
         let (mail_id, life) = (mail::letter_id(&self.bus), life(letter));
         let token = mail::token(&self.bus, letter, mail_id);
         sqlx::query(
@@ -337,11 +348,12 @@ impl Identity {
     }
 }
 
-/// Forgets what is over: tokens and pauses of letters, first steps, attempts to sign on.
+/// Forgets what is over: tokens and pauses of letters, registrations, first steps, attempts to sign on.
 pub(crate) async fn forget(tx: &mut PgConnection, now: DateTime<Utc>) -> Result<(), IdentityError> {
     for over in [
         "delete from identity.letter_token where expires_at <= $1",
         "delete from identity.letter_pause where until <= $1",
+        "delete from identity.candidate_registration where expires_at <= $1",
         "delete from identity.second_step where expires_at <= $1",
         "delete from identity.sign_on_attempt where expires_at <= $1",
     ] {
@@ -350,9 +362,10 @@ pub(crate) async fn forget(tx: &mut PgConnection, now: DateTime<Utc>) -> Result<
     Ok(())
 }
 
-fn life(letter: Letter) -> TimeDelta {
+/// How long the token of a letter is good.
+pub(crate) fn life(letter: Letter) -> TimeDelta {
     match letter {
-        Letter::Verification => VERIFICATION_LIFE,
+        Letter::Verification | Letter::CandidateRegistration => VERIFICATION_LIFE,
         Letter::PasswordReset
         | Letter::Invitation
         | Letter::CompanyRejected

@@ -28,10 +28,10 @@ const MAX_DEVICE_CHARS: usize = 200;
 /// Where somebody wants to enter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// The company joined last; without one, the platform.
+    /// The company joined last; without one, the platform; else the company registered at last.
     #[default]
     Any,
-    /// This company: as its member, else as somebody who runs the platform.
+    /// This company: as its member, else as somebody who runs the platform, else as its candidate.
     Company(CompanyId),
     /// No company: for who runs the platform.
     Platform,
@@ -415,8 +415,13 @@ impl Identity {
                 return Ok(member);
             }
         }
-        let operator = self.operator(account).await?.filter(|_| !opened.is_bound);
-        let operator = operator.ok_or(IdentityError::BadCredentials)?;
+        if opened.is_bound {
+            return Err(IdentityError::BadCredentials);
+        }
+        let Some(operator) = self.operator(account).await? else {
+            let candidate = self.candidate_at(account, place).await?;
+            return candidate.ok_or(IdentityError::BadCredentials);
+        };
         match place {
             Place::Any | Place::Platform => Ok(operator),
             // Both: where the second proof was taken away, a session by it is worth no more.

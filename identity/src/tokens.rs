@@ -57,7 +57,9 @@ impl Claims {
     /// The session it belongs to, for people who have a login.
     fn session_id(&self) -> Option<Uuid> {
         match self.kind {
-            Kind::Access { session_id, .. } | Kind::Operator { session_id, .. } => Some(session_id),
+            Kind::Access { session_id, .. }
+            | Kind::Operator { session_id, .. }
+            | Kind::Candidate { session_id, .. } => Some(session_id),
             Kind::Interview { .. } => None,
         }
     }
@@ -101,6 +103,11 @@ enum Kind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         company_id: Option<Uuid>,
     },
+    Candidate {
+        company_id: Uuid,
+        candidate_id: Uuid,
+        session_id: Uuid,
+    },
     Interview {
         company_id: Uuid,
         interview_id: Uuid,
@@ -125,6 +132,10 @@ impl Identity {
             Actor::Operator(_) => {
                 let company = Some(caller.company).filter(|company| *company != CompanyId::NONE);
                 Kind::Operator { session_id, company_id: company.map(|company| company.0) }
+            }
+            Actor::Candidate(candidate) => {
+                let (company_id, candidate_id) = (caller.company.0, candidate.0);
+                Kind::Candidate { company_id, candidate_id, session_id }
             }
             Actor::Guest { .. } | Actor::Service { .. } | Actor::System(_) | Actor::Ai(_) => {
                 return Err(IdentityError::InvalidToken);
@@ -277,6 +288,10 @@ impl Identity {
                     false => None,
                 };
                 operator.map(|operator| Caller { company: CompanyId(company), ..operator })
+            }
+            Kind::Candidate { company_id, candidate_id, .. } => {
+                let (company, candidate) = (CompanyId(company_id), CandidateId(candidate_id));
+                self.candidate(account, company, candidate).await?
             }
             Kind::Interview { company_id, interview_id, access_id } => {
                 let company = CompanyId(company_id);

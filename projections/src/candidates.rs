@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use domain::Event;
 use domain::candidate::Event::{
-    Archived, Assigned, NoteAdded, ProfileChanged, Registered, Unassigned,
+    AccountLinked, Archived, Assigned, NoteAdded, ProfileChanged, Registered, Unassigned,
 };
 use domain::candidate::Profile;
 use domain::ids::{CandidateId, CompanyId, MemberId};
@@ -77,6 +77,8 @@ pub struct Row {
     pub erased: bool,
     /// In whose hands the candidate is.
     pub assigned_to: Option<MemberId>,
+    /// Whether the person has a login, with which this record is linked.
+    pub has_login: bool,
     /// Where the record stands.
     pub status: Status,
     /// Notes, oldest first.
@@ -129,6 +131,7 @@ impl Projector for Candidates {
                 source: None,
                 erased: false,
                 assigned_to: None,
+                has_login: false,
                 status: Status::Active,
                 notes: vec![],
                 version,
@@ -150,6 +153,7 @@ impl Projector for Candidates {
                 at,
                 version,
             }),
+            AccountLinked { .. } => row.has_login = true,
             Archived {} => row.status = Status::Archived,
         }
         row.version = version;

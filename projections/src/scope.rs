@@ -1,6 +1,6 @@
 //! Which rows a caller's scope reaches, as conditions on the tables. Rights add up.
 
-use domain::ids::{InterviewId, MemberId};
+use domain::ids::{CandidateId, InterviewId, MemberId};
 
 use crate::applications::Applications;
 use crate::candidates::Candidates;
@@ -14,6 +14,7 @@ struct Parts<'a> {
     assigned: &'a dyn Fn(&mut Sql, MemberId),
     jobs: &'a dyn Fn(&mut Sql, MemberId),
     interview: &'a dyn Fn(&mut Sql, InterviewId),
+    candidate: &'a dyn Fn(&mut Sql, CandidateId),
 }
 
 fn restrict(sql: &mut Sql, view: &View, table: &str, parts: &Parts<'_>) {
@@ -35,11 +36,20 @@ fn restrict(sql: &mut Sql, view: &View, table: &str, parts: &Parts<'_>) {
         sql.push(" or ");
         (parts.interview)(sql, interview);
     }
+    if let Some(candidate) = scope.candidate {
+        sql.push(" or ");
+        (parts.candidate)(sql, candidate);
+    }
     sql.push(")");
 }
 
 fn company(sql: &mut Sql, view: &View, table: &str) {
     sql.push(table).push(".company_id = ").push_bind(view.company.0);
+}
+
+/// Rows of this candidate.
+fn own(sql: &mut Sql, t: &str, candidate: CandidateId) {
+    sql.push(t).push(".candidate_id = ").push_bind(candidate.0);
 }
 
 /// Rows that only a right to the whole company reaches.
@@ -50,7 +60,8 @@ pub(crate) fn whole_company(sql: &mut Sql, view: &View, table: &str) {
     }
 }
 
-/// Rows with `interviewer_id`, `hiring_manager` and `interview_id`: interviews and verdicts.
+/// Rows with `interviewer_id`, `hiring_manager`, `interview_id` and `candidate_id`: interviews and
+/// verdicts.
 pub(crate) fn rounds(sql: &mut Sql, view: &View, t: &str) {
     let parts = Parts {
         assigned: &|sql, member| {
@@ -62,6 +73,7 @@ pub(crate) fn rounds(sql: &mut Sql, view: &View, t: &str) {
         interview: &|sql, interview| {
             sql.push(t).push(".interview_id = ").push_bind(interview.0);
         },
+        candidate: &|sql, candidate| own(sql, t, candidate),
     };
     restrict(sql, view, t, &parts);
 }
@@ -100,6 +112,11 @@ pub(crate) fn jobs(sql: &mut Sql, view: &View, t: &str) {
         interview: &|sql, interview| {
             through(sql);
             sql.push("i.interview_id = ").push_bind(interview.0).push(")");
+        },
+        candidate: &|sql, candidate| {
+            through(sql);
+            own(sql, "i", candidate);
+            sql.push(")");
         },
     };
     restrict(sql, view, t, &parts);
@@ -142,6 +159,7 @@ fn through_candidate(sql: &mut Sql, view: &View, t: &str, assigned: &dyn Fn(&mut
             round(sql);
             sql.push("i.interview_id = ").push_bind(interview.0).push(")");
         },
+        candidate: &|sql, candidate| own(sql, t, candidate),
     };
     restrict(sql, view, t, &parts);
 }
@@ -205,6 +223,7 @@ pub(crate) fn applications(sql: &mut Sql, view: &View, t: &str) {
             round(sql);
             sql.push("i.interview_id = ").push_bind(interview.0).push(")");
         },
+        candidate: &|sql, candidate| own(sql, t, candidate),
     };
     restrict(sql, view, t, &parts);
 }

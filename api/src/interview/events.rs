@@ -33,7 +33,7 @@ use crate::job::{Difficulty, QuestionType};
 use crate::live::{Gate, Watch, audience, cursor, foreign_cursor, place, token};
 use crate::observation::Insight;
 use crate::payload::shown;
-use crate::scope::{Scoped, Written, is_guest};
+use crate::scope::{Scoped, Written, is_candidate};
 use crate::verdict::{Verdict, VerdictStatus};
 
 /// What every event of an interview has.
@@ -256,7 +256,11 @@ interview_events! {
 }
 
 /// The event as its type says, for a caller who may see it.
-fn typed(recorded: &Recorded, status: InterviewStatus, to_guest: bool) -> Option<InterviewEvent> {
+fn typed(
+    recorded: &Recorded,
+    status: InterviewStatus,
+    to_candidate: bool,
+) -> Option<InterviewEvent> {
     let Event::Interview(event) = &recorded.event else { return None };
     let stored = &recorded.stored;
     let common = |sequence| Common {
@@ -311,8 +315,8 @@ fn typed(recorded: &Recorded, status: InterviewStatus, to_guest: bool) -> Option
                 question_id.to_string().into(),
                 text.get().map(str::to_owned),
                 question_type.into(),
-                (!to_guest).then(|| difficulty.into()),
-                if to_guest { vec![] } else { dimensions },
+                (!to_candidate).then(|| difficulty.into()),
+                if to_candidate { vec![] } else { dimensions },
                 job_question_id.map(|id| id.to_string().into()),
                 AskedBy(asked_by),
             ),
@@ -361,7 +365,7 @@ fn typed(recorded: &Recorded, status: InterviewStatus, to_guest: bool) -> Option
         Happened::Completed { reason } => InterviewCompleted::of(plain(), (reason.into(),)),
         Happened::Abandoned {} => InterviewAbandoned::of(plain(), ()),
         Happened::Cancelled { reason } => {
-            let reason = reason.filter(|_| !to_guest).and_then(domain::Personal::into_inner);
+            let reason = reason.filter(|_| !to_candidate).and_then(domain::Personal::into_inner);
             InterviewCancelled::of(plain(), (reason,))
         }
         Happened::MarkedNoShow {} => InterviewMarkedNoShow::of(plain(), ()),
@@ -671,12 +675,12 @@ impl Conversation {
         if !self.watch.lets_through(&recorded).await? {
             return Ok(None);
         }
-        let to_guest = is_guest(self.watch.gate().caller());
+        let to_candidate = is_candidate(self.watch.gate().caller());
         if let Some(class) = self.selected.of(&recorded) {
             let (interview, candidate) = self.watch.about();
             self.shown.add(What::Transcript, interview.0, candidate, class);
         }
-        Ok(row.and_then(|row| typed(&recorded, row.status.into(), to_guest)))
+        Ok(row.and_then(|row| typed(&recorded, row.status.into(), to_candidate)))
     }
 }
 
@@ -865,7 +869,7 @@ impl LiveSubscription {
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<BoardChange>> + use<>> {
         let (state, caller) = (ctx.state()?, ctx.caller()?);
         ctx.view(Action::ReadInterview)?;
-        if is_guest(&caller) {
+        if is_candidate(&caller) {
             return Err(ApiError::forbidden().into());
         }
         let topic = Topic::Company { company: caller.company, aggregates: vec!["interview"] };

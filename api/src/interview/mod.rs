@@ -24,7 +24,7 @@ use crate::loaders::one;
 use crate::observation::Insight;
 use crate::pagination::{both_ways, connections, wants_total};
 use crate::payload::shown;
-use crate::scope::{Scoped, is_guest};
+use crate::scope::{Scoped, is_candidate};
 use crate::verdict::Verdict;
 
 /// Where an interview stands.
@@ -301,13 +301,13 @@ impl Turn {
 
     /// How hard a question is; null for follow-ups, answers and candidates.
     async fn difficulty(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Difficulty>> {
-        let hidden = is_guest(&*ctx.caller()?);
+        let hidden = is_candidate(&*ctx.caller()?);
         Ok(self.row.difficulty.filter(|_| !hidden).map(Into::into))
     }
 
     /// Keys of the rubric dimensions that a question measures; empty for candidates.
     async fn dimensions(&self, ctx: &Context<'_>) -> async_graphql::Result<&[String]> {
-        let hidden = is_guest(&*ctx.caller()?);
+        let hidden = is_candidate(&*ctx.caller()?);
         Ok(if hidden { &[] } else { &self.row.dimensions })
     }
 
@@ -328,7 +328,7 @@ impl Turn {
 
     /// How good an answer is, once judged; null for candidates.
     async fn judgement(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Judgement>> {
-        let hidden = is_guest(&*ctx.caller()?);
+        let hidden = is_candidate(&*ctx.caller()?);
         let judgement = self.row.judgement.as_ref().filter(|_| !hidden);
         judgement.map(|_| self.shows(ctx, Fields::Scores)).transpose()?;
         Ok(judgement.map(Into::into))
@@ -562,7 +562,7 @@ impl Interview {
 
     /// How hard questions are at present, once the conversation began; null for candidates.
     async fn difficulty(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Difficulty>> {
-        let hidden = is_guest(&*ctx.caller()?);
+        let hidden = is_candidate(&*ctx.caller()?);
         Ok(self.row.difficulty.filter(|_| !hidden).map(Into::into))
     }
 
@@ -617,13 +617,13 @@ impl Interview {
         &self,
         ctx: &Context<'_>,
     ) -> async_graphql::Result<Vec<InterviewAccessGrant>> {
-        let hidden = is_guest(&*ctx.caller()?);
+        let hidden = is_candidate(&*ctx.caller()?);
         Ok(self.row.accesses.iter().filter(|_| !hidden).map(Into::into).collect())
     }
 
     /// Interviewers' notes, oldest first; empty for candidates.
     async fn notes(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<InterviewNote>> {
-        let hidden = is_guest(&*ctx.caller()?);
+        let hidden = is_candidate(&*ctx.caller()?);
         let has_text = ctx.look_ahead().field("text").exists();
         if !hidden && has_text && !self.row.notes.is_empty() {
             self.shows(ctx, Fields::Notes)?;
@@ -638,7 +638,7 @@ impl Interview {
 
     /// Why it was cancelled, if it was and a reason was given; null for candidates.
     async fn cancel_reason(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<&str>> {
-        let hidden = is_guest(&*ctx.caller()?);
+        let hidden = is_candidate(&*ctx.caller()?);
         let reason = self.row.cancel_reason.as_deref().filter(|_| !hidden);
         reason.map(|_| self.shows(ctx, Fields::Notes)).transpose()?;
         Ok(reason)

@@ -17,7 +17,7 @@ use crate::payload::{
     AnsweredPayload, AskedPayload, Done, InterviewAccessPayload, InterviewPayload, answer, entity,
     execute, order,
 };
-use crate::scope::{Scoped, is_guest, reachable};
+use crate::scope::{Scoped, is_candidate, reachable};
 
 /// A new round of an application. Candidate and job are those of the application.
 #[derive(InputObject)]
@@ -469,7 +469,7 @@ impl InterviewMutation {
 
 /// Whose side the caller is on.
 fn party(ctx: &Context<'_>) -> Result<rules::Party, ApiError> {
-    match is_guest(&*ctx.caller()?) {
+    match is_candidate(&*ctx.caller()?) {
         true => Ok(rules::Party::Candidate),
         false => Ok(rules::Party::Interviewer),
     }

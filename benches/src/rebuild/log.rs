@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use domain::ids::CompanyId;
 use eventlog::codec::Codec;
 use eventlog::envelope::{Position, StoredEvent, StreamId, Version, event_hash};
 use eventlog::store::{
@@ -53,6 +54,15 @@ impl EventStore for Collected {
     async fn stream_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Version(kept.0.get(stream).copied().unwrap_or_default()))
+    }
+
+    async fn holder(
+        &self,
+        _: CompanyId,
+        _: &'static str,
+        _: &[u8],
+    ) -> Result<Option<StreamId>, ReadError> {
+        Err(ReadError)
     }
 
     async fn stream_versions(

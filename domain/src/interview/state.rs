@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::command::Party;
 use super::event::{AskedBy, ConsentPurpose, Event, Mode, Round};
-use crate::caller::{Actor, Caller};
+use crate::caller::Caller;
 use crate::ids::{AnswerId, CandidateId, MemberId, QuestionId};
 use crate::job::Difficulty;
 use crate::permission::Relation;
@@ -195,7 +195,7 @@ impl Interview {
         Relation {
             assigned: member.is_some() && round.interviewer_id == member,
             own_job: member == Some(round.hiring_manager),
-            own: matches!(caller.actor, Actor::Guest { candidate, .. } if candidate == round.candidate_id),
+            own: caller.candidate() == Some(round.candidate_id),
         }
     }
 

@@ -1,7 +1,10 @@
 //! A candidate's record.
 
+use domain::Caller;
 use domain::candidate::{Candidate, Command, Event, GivenProfile, Profile, Refusal};
-use domain::testing::{Given, given};
+use domain::ids::AccountId;
+use domain::testing::{Given, given, state};
+use uuid::Uuid;
 
 use crate::world::*;
 
@@ -31,6 +34,43 @@ fn a_record_is_made_once() {
     candidate(vec![Event::Archived {}])
         .when(register(profile()))
         .refused(Refusal::AlreadyRegistered);
+}
+
+fn login(n: u128) -> AccountId {
+    AccountId(Uuid::from_u128(n))
+}
+
+fn linked(n: u128) -> Event {
+    Event::AccountLinked { account_id: login(n) }
+}
+
+fn identity() -> Caller {
+    Caller::system(COMPANY, "identity")
+}
+
+#[test]
+fn who_registers_themselves_has_a_record_with_their_login() {
+    let register =
+        || Command::RegisterSelf { candidate_id: MIRA, profile: profile(), account_id: login(60) };
+    let nothing = given::<Candidate>(noon(), &identity(), []);
+    nothing.when(register()).then([registered(), linked(60)]);
+    let known = given::<Candidate>(noon(), &identity(), [registered()]);
+    known.when(register()).refused(Refusal::AlreadyRegistered);
+}
+
+#[test]
+fn a_record_has_one_login() {
+    let link = |n| Command::LinkAccount { account_id: login(n) };
+    let of = |events: Vec<Event>| given::<Candidate>(noon(), &identity(), events);
+    of(vec![registered()]).when(link(60)).then([linked(60)]);
+    of(vec![registered(), linked(60)]).when(link(60)).nothing();
+    of(vec![registered(), linked(60)]).when(link(61)).refused(Refusal::LinkedToAnother);
+    of(vec![registered(), Event::Archived {}]).when(link(60)).refused(Refusal::Archived);
+    of(vec![]).when(link(60)).refused(Refusal::Missing);
+    assert_eq!(
+        state::<Candidate>(noon(), vec![registered(), linked(60)]).account(),
+        Some(login(60))
+    );
 }
 
 #[test]

@@ -82,11 +82,14 @@ fn an_application_is_open_until_it_ends() {
 }
 
 #[test]
-fn an_address_is_free_again_once_the_record_is_archived() {
+fn an_address_and_a_login_are_free_again_once_the_record_is_archived() {
     let address = Change::Take(Kind::CandidateEmail, "mira@example.com".into());
     assert!(taken(registered()) == [address]);
     let archived = candidate::Event::Archived {};
-    assert!(taken(archived) == [Change::Release(Kind::CandidateEmail)]);
+    assert!(
+        taken(archived)
+            == [Change::Release(Kind::CandidateEmail), Change::Release(Kind::CandidateAccount)]
+    );
 }
 
 #[test]

@@ -15,12 +15,13 @@ fn letter(caller: &Caller, action: Action) -> char {
     }
 }
 
-/// Y always, A where assigned, J for the own jobs, O the own interview, - never.
+/// Y always, A where assigned, J for the own jobs, O what is the own, - never.
 #[test]
 fn each_role_may_do_what_the_matrix_says() {
     let member = |role| Caller::new(COMPANY, Actor::Member(ADA), vec![role]);
     let mut columns: Vec<(String, Caller)> =
         Role::ALL.into_iter().map(|role| (role.as_str().to_owned(), member(role))).collect();
+    columns.push(("CANDIDATE".into(), signed_in_mira()));
     columns.push(("GUEST".into(), mira()));
     columns.push(("SYSTEM".into(), Caller::system(COMPANY, "clock")));
     columns.push(("AI".into(), machine()));

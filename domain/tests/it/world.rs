@@ -67,6 +67,11 @@ pub fn mira() -> Caller {
     Caller::new(COMPANY, actor, vec![])
 }
 
+/// The same person by a login.
+pub fn signed_in_mira() -> Caller {
+    Caller { company: COMPANY, actor: Actor::Candidate(MIRA), roles: vec![] }
+}
+
 pub fn machine() -> Caller {
     Caller::ai(COMPANY, "conductor")
 }

@@ -176,6 +176,15 @@ impl EventStore for MemoryStore {
         Ok(self.log().version(stream))
     }
 
+    async fn holder(
+        &self,
+        scope: CompanyId,
+        kind: &'static str,
+        key: &[u8],
+    ) -> Result<Option<StreamId>, ReadError> {
+        Ok(self.log().holders.get(&(scope, kind, key.to_vec())).cloned())
+    }
+
     async fn stream_versions(
         &self,
         filter: &Filter,

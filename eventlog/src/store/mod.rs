@@ -197,6 +197,17 @@ pub trait EventStore: Send + Sync {
     /// [`ReadError`] when the store cannot be reached.
     async fn stream_version(&self, stream: &StreamId) -> Result<Version, ReadError>;
 
+    /// The stream that holds a claim's key now.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store cannot be reached.
+    async fn holder(
+        &self,
+        scope: CompanyId,
+        kind: &'static str,
+        key: &[u8],
+    ) -> Result<Option<StreamId>, ReadError>;
+
     /// Every stream of these aggregates (empty: of all) with its version, after the given stream in
     /// the order of (company, aggregate, id), at most `limit`: what a sweep compares.
     ///

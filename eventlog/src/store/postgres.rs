@@ -251,6 +251,27 @@ impl EventStore for PostgresStore {
         decoded(found.first().map_or(Ok(0), |row| rows::number(row, 0))).map(Version)
     }
 
+    async fn holder(
+        &self,
+        scope: CompanyId,
+        kind: &'static str,
+        key: &[u8],
+    ) -> Result<Option<StreamId>, ReadError> {
+        let found = self
+            .readers
+            .rows(|| {
+                sqlx::query(
+                    "select tenant_id, category, stream_id from es_claim
+                      where scope_id = $1 and kind = $2 and key = $3",
+                )
+                .bind(scope.0)
+                .bind(kind)
+                .bind(key.to_vec())
+            })
+            .await?;
+        decoded(found.first().map(rows::stream).transpose())
+    }
+
     async fn stream_versions(
         &self,
         filter: &Filter,

@@ -55,14 +55,18 @@ pub(super) fn event(row: &PgRow) -> sqlx::Result<StoredEvent> {
     })
 }
 
-/// The stream and its version in a row of (company, aggregate, id, version).
-pub(super) fn stream_version(row: &PgRow) -> sqlx::Result<(StreamId, Version)> {
-    let stream = StreamId {
+/// The stream in a row that begins with company, aggregate and id.
+pub(super) fn stream(row: &PgRow) -> sqlx::Result<StreamId> {
+    Ok(StreamId {
         company: CompanyId(row.try_get(0)?),
         aggregate: Cow::Owned(row.try_get(1)?),
         id: row.try_get(2)?,
-    };
-    Ok((stream, Version(number(row, 3)?)))
+    })
+}
+
+/// The stream and its version in a row of (company, aggregate, id, version).
+pub(super) fn stream_version(row: &PgRow) -> sqlx::Result<(StreamId, Version)> {
+    Ok((stream(row)?, Version(number(row, 3)?)))
 }
 
 /// A column that counts something.

@@ -55,6 +55,7 @@ contract! {
     a_claimed_key_belongs_to_one_stream
     a_claim_is_replaced_and_released_by_its_owner
     claims_are_unique_within_their_scope_only
+    who_holds_a_claim_is_found_until_it_is_given_up
     rivals_for_a_claim_have_one_winner
     a_moved_guard_refuses
     a_forgotten_key_refuses
@@ -335,6 +336,29 @@ async fn claims_are_unique_within_their_scope_only(world: &World) {
     world.store.append(with_claim(append(&one, 1, 1), login())).await.expect("free");
     let refused = world.store.append(with_claim(append(&other, 1, 1), login())).await;
     assert_eq!(refused, Err(AppendError::Claimed { kind: "login" }));
+}
+
+async fn who_holds_a_claim_is_found_until_it_is_given_up(world: &World) {
+    let (owner, store) = (stream(), &world.store);
+    let other = sibling(&owner);
+    let holder = async |key: &[u8]| store.holder(owner.company, "email", key).await.expect("read");
+    assert_eq!(holder(b"a").await, None);
+    let email = |key: &[u8]| take("email", owner.company, key);
+    store.append(with_claim(append(&owner, 0, 1), email(b"a"))).await.expect("free");
+    store.append(append(&owner, 1, 1)).await.expect("claims stay");
+    assert_eq!(holder(b"a").await.as_ref(), Some(&owner));
+    let refused = store.append(with_claim(append(&other, 0, 1), email(b"a"))).await;
+    assert!(refused.is_err());
+    assert_eq!(holder(b"a").await.as_ref(), Some(&owner), "whoever was refused holds nothing");
+    let elsewhere = store.holder(CompanyId::NONE, "email", b"a").await;
+    assert_eq!(elsewhere, Ok(None));
+    store.append(with_claim(append(&owner, 2, 1), email(b"b"))).await.expect("replaces");
+    assert_eq!((holder(b"a").await, holder(b"b").await.as_ref()), (None, Some(&owner)));
+    let release = release("email", owner.company);
+    store.append(with_claim(append(&owner, 3, 1), release)).await.expect("releases");
+    assert_eq!(holder(b"b").await, None);
+    store.append(with_claim(append(&other, 0, 1), email(b"b"))).await.expect("free again");
+    assert_eq!(holder(b"b").await.as_ref(), Some(&other));
 }
 
 async fn rivals_for_a_claim_have_one_winner(world: &World) {

@@ -1,6 +1,7 @@
 //! Identity on real tables and a log in memory: who may enter, and for how long.
 
 mod api_keys;
+mod candidacy;
 mod custom_roles;
 mod invitations;
 mod keys;

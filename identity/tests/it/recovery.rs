@@ -39,14 +39,14 @@ impl Mailbox {
     }
 }
 
-struct Post {
+pub struct Post {
     office: PostOffice,
     pool: sqlx::PgPool,
     mailbox: Arc<Mailbox>,
 }
 
 impl Post {
-    fn of(w: &World) -> Self {
+    pub fn of(w: &World) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let office = PostOffice {
             wall: w.wall.clone(),
@@ -58,7 +58,7 @@ impl Post {
     }
 
     /// The tokens that an address has got by now for a page.
-    async fn tokens(&self, to: &str, page: &str) -> Vec<String> {
+    pub async fn tokens(&self, to: &str, page: &str) -> Vec<String> {
         while self.office.send_one().await.expect("sent") {}
         self.mailbox.tokens(to, page)
     }

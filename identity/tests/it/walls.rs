@@ -169,6 +169,7 @@ async fn a_query_that_forgets_its_condition_sees_nothing_of_another_company_or_p
             ACCOUNT,
             vec![
                 "account",
+                "candidacy",
                 "letter_token",
                 "membership",
                 "operator",
@@ -183,6 +184,7 @@ async fn a_query_that_forgets_its_condition_sees_nothing_of_another_company_or_p
             KEY,
             vec![
                 "api_key",
+                "candidate_registration",
                 "interview_access",
                 "invitation",
                 "letter_pause",
@@ -197,6 +199,7 @@ async fn a_query_that_forgets_its_condition_sees_nothing_of_another_company_or_p
         (
             PLATFORM,
             vec![
+                "candidate_registration",
                 "company_request",
                 "letter_pause",
                 "letter_token",

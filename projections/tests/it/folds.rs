@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::aggregate::Aggregate;
-use domain::candidate::Event::{Archived, Assigned, Unassigned};
+use domain::candidate::Event::{AccountLinked, Archived, Assigned, Unassigned};
 use domain::ids::{AccountId, MemberId};
 use domain::interview::{self, Interview, Party};
 use domain::personal::{Personal, Subject};
@@ -254,14 +254,16 @@ fn a_candidate_is_assigned_and_put_away() {
         Assigned { member_id: ada }.into(),
         candidate::Event::NoteAdded { text: own("Call back.") }.into(),
         Unassigned {}.into(),
+        AccountLinked { account_id: AccountId(Uuid::from_u128(60)) }.into(),
         Archived {}.into(),
     ];
     let events = recorded(&stream, events);
     let row = |n: usize| as_of::fold::<candidates::Candidates>(&events[..n]).remove(0);
     assert_eq!(row(2).assigned_to, Some(ada));
     assert_eq!(row(3).notes[0].text.as_deref(), Some("Call back."));
+    assert_eq!((row(4).has_login, row(5).has_login), (false, true));
     assert_eq!(row(5).assigned_to, None);
-    assert_eq!(row(5).status, candidates::Status::Archived);
+    assert_eq!((row(6).status, row(6).has_login), (candidates::Status::Archived, true));
     assert_eq!((row(5).full_name.as_deref(), row(5).email), (Some("Mira"), None));
     assert_eq!((row(5).created_at, row(5).updated_at), (at(1), at(5)));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::Event;
+use domain::ids::CompanyId;
 use eventlog::codec::Recorded;
 use eventlog::envelope::{Position, StoredEvent, StreamId, Version};
 use eventlog::store::{
@@ -298,6 +299,14 @@ impl EventStore for Fragile {
     }
     async fn stream_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
         self.inner.stream_version(stream).await
+    }
+    async fn holder(
+        &self,
+        scope: CompanyId,
+        kind: &'static str,
+        key: &[u8],
+    ) -> Result<Option<StreamId>, ReadError> {
+        self.inner.holder(scope, kind, key).await
     }
     async fn stream_versions(
         &self,

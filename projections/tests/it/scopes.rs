@@ -80,6 +80,11 @@ async fn a_scope_reaches_what_the_right_reaches() {
             [0, 0, 1, 1, 1, 1, 1, 5, 2, 1, 2, 0],
         ),
         (
+            "the first candidate, who is signed in",
+            view(Scope { candidate: Some(first.candidate), ..none }),
+            [0, 0, 1, 1, 1, 1, 1, 5, 2, 1, 2, 0],
+        ),
+        (
             "rights add up",
             view(Scope {
                 assigned_to: Some(ours.member(2)),
@@ -94,6 +99,7 @@ async fn a_scope_reaches_what_the_right_reaches() {
                 assigned_to: Some(theirs.member(2)),
                 jobs_of: Some(theirs.member(1)),
                 interview: Some(theirs.story(1).interview),
+                candidate: Some(theirs.story(1).candidate),
                 ..none
             }),
             [0; 12],

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use domain::ids::CompanyId;
 use eventlog::clock::SystemClock;
 use eventlog::envelope::{NewEvent, Position, StoredEvent, StreamId, Version};
 use eventlog::kafka::message::Record;
@@ -100,6 +101,15 @@ impl EventStore for Log {
 
     async fn stream_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
         self.store.stream_version(stream).await
+    }
+
+    async fn holder(
+        &self,
+        scope: CompanyId,
+        kind: &'static str,
+        key: &[u8],
+    ) -> Result<Option<StreamId>, ReadError> {
+        self.store.holder(scope, kind, key).await
     }
 
     async fn stream_versions(

@@ -9,6 +9,7 @@ mod analytics;
 mod architecture;
 mod authenticator;
 mod bad_input;
+mod candidates;
 mod client;
 mod clients;
 mod config;

@@ -15,7 +15,7 @@ async fn opened(client: &Client, document: &str, variables: Value) -> Socket {
 }
 
 /// The code with which a subscription ends, whatever it still tells before.
-async fn end(mut socket: Socket) -> String {
+pub async fn end(mut socket: Socket) -> String {
     let ended = async {
         loop {
             match socket.next().await {

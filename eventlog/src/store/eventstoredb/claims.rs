@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::client::{Proposed, WriteFault};
 use super::record::{Change, Record};
 use super::{Attempt, Inner};
+use crate::envelope::StreamId;
 use crate::store::{AppendError, ClaimChange, ReadError};
 
 /// How long a reservation whose append has not come yet is left alone, by the server's time of making
@@ -160,6 +161,18 @@ impl Inner {
             }
             sleep(BETWEEN_LOOKS).await;
         }
+    }
+
+    /// The stream whose events hold a key now. A reservation alone holds nothing.
+    pub(super) async fn holder(&self, of: &ClaimChange) -> Result<Option<StreamId>, ReadError> {
+        let Some(claim) = Claimed::new(of) else { return Ok(None) };
+        let last = self.client.last_of(&self.names.of_claim(&claim)).await?;
+        let Some(last) = last.filter(|last| last.name == TAKEN) else { return Ok(None) };
+        let Ok(reservation) = serde_json::from_slice::<Reservation>(&last.data) else {
+            return Ok(None);
+        };
+        let is_held = self.holds(&reservation, &claim).await? == Some(true);
+        Ok(self.names.stream(&reservation.owner).filter(|_| is_held))
     }
 
     async fn standing(

@@ -27,6 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use domain::ids::CompanyId;
 use futures::future::try_join_all;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep};
@@ -39,7 +40,8 @@ use self::names::Names;
 use self::record::Record;
 use self::tail::Tail;
 use super::{
-    Append, AppendError, Appended, Capabilities, EventStore, Filter, LogPage, ReadError, check,
+    Append, AppendError, Appended, Capabilities, ClaimChange, EventStore, Filter, LogPage,
+    ReadError, check,
 };
 use crate::clock::Clock;
 use crate::envelope::{Position, StoredEvent, StreamId, Version};
@@ -389,6 +391,15 @@ impl EventStore for EventStoreDb {
             Some(name) => self.inner.version(&name).await,
             None => Ok(Version(0)),
         }
+    }
+
+    async fn holder(
+        &self,
+        scope: CompanyId,
+        kind: &'static str,
+        key: &[u8],
+    ) -> Result<Option<StreamId>, ReadError> {
+        self.inner.holder(&ClaimChange { scope, kind, key: Some(key.to_vec()) }).await
     }
 
     async fn stream_versions(

@@ -8,6 +8,7 @@ use domain::codes::Kind;
 /// Everybody of a company.
 const MEMBERS: [&str; 6] =
     ["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE", "VIEWER", "AUDITOR"];
+const CANDIDATE: &str = "CANDIDATE";
 const GUEST: &str = "GUEST";
 const SYSTEM_ADMIN: &str = "SYSTEM_ADMIN";
 const ENTERED: &str = "SYSTEM_ADMIN within";
@@ -27,7 +28,8 @@ const LIVE: &[&str] = &[
 ];
 
 /// A capability: its fields, and who has it: hiring managers of their own jobs, employees of the rounds
-/// that they are assigned to, and guests of the round they were invited to.
+/// that they are assigned to, candidates of what is their own, and guests of the round they were invited
+/// to.
 const MATRIX: &[(&[&str], &[&str])] = &[
     // Users and roles.
     (&["members", "member"], &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE", "VIEWER"]),
@@ -37,7 +39,10 @@ const MATRIX: &[(&[&str], &[&str])] = &[
     (&["roles"], &MEMBERS),
     (&["createRole", "updateRole", "removeRole", "assignCustomRole"], &["COMPANY_ADMIN"]),
     // Candidates.
-    (&["candidates", "candidate", "resume"], &MEMBERS),
+    (
+        &["candidates", "candidate", "resume"],
+        &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE", "VIEWER", "AUDITOR", CANDIDATE],
+    ),
     (
         &["createCandidate", "updateCandidate", "assignCandidate", "addCandidateNote"],
         &["COMPANY_ADMIN", "HR"],
@@ -57,9 +62,9 @@ const MATRIX: &[(&[&str], &[&str])] = &[
     ),
     (
         &["joinInterview", "leaveInterview", "startInterview", "completeInterview"],
-        &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE", GUEST],
+        &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE", CANDIDATE, GUEST],
     ),
-    (&["submitAnswer", "recordConsent", "withdrawConsent"], &[GUEST]),
+    (&["submitAnswer", "recordConsent", "withdrawConsent"], &[CANDIDATE, GUEST]),
     (&["interviewInsights"], &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE", "AUDITOR"]),
     // Verdicts.
     (&["verdicts", "verdict"], &MEMBERS),
@@ -87,7 +92,7 @@ pub fn holds(found: &BTreeMap<String, BTreeMap<String, Vec<&str>>>) {
     for (fields, may) in capabilities {
         for field in *fields {
             let outcomes = found.get(*field).unwrap_or_else(|| panic!("no field {field}"));
-            for role in MEMBERS.iter().chain([&GUEST, &SYSTEM_ADMIN, &ENTERED]) {
+            for role in MEMBERS.iter().chain([&CANDIDATE, &GUEST, &SYSTEM_ADMIN, &ENTERED]) {
                 let may = match *role {
                     SYSTEM_ADMIN => OF_THE_PLATFORM.contains(field),
                     ENTERED => !LIVE.contains(field),

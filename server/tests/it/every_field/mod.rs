@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::candidates;
 use crate::client::{Client, text};
 use crate::job::{Company, Round, days, now};
 use crate::world::{World, until};
@@ -69,17 +70,20 @@ struct Things {
     /// Whose job it is.
     manager: Client,
     round: Round,
+    /// Who is signed in as the candidate of the round.
+    candidate: Client,
     ids: BTreeMap<&'static str, String>,
 }
 
 impl Things {
     /// A company with an interview that goes on, one that was held, whose verdict is open, and one that
-    /// is planned. The candidate of the first is assigned to its interviewer.
+    /// is planned. The candidate of the first is assigned to its interviewer, and has a login. Letters
+    /// must link to [`crate::letters::APP`].
     async fn make(world: &World, client: &Client, name: &str) -> Self {
         let company = Company::found(world, client, name).await;
         let (manager, manager_id) = company.invite(client, "hugo", name, "HIRING_MANAGER").await;
         let job = company.open_job_of(Some(&manager_id)).await;
-        let round = company.schedule(&job, "Mira").await;
+        let round = company.schedule(&job, &format!("Mira-{name}")).await;
         round.begin(&company).await;
         let asked = round.ask(&company.interviewer, "What about fog?").await;
         round.answer(&round.guest, &asked, "The horn.").await;
@@ -139,7 +143,14 @@ impl Things {
             ("candidate", candidate),
             ("resume", resume),
         ]);
-        Self { company, manager, round, ids }
+        let email = Self::candidate_email(name);
+        let signed_in = candidates::signed_in(world, client, &ids["company"], &email).await;
+        Self { company, manager, round, candidate: signed_in, ids }
+    }
+
+    /// The address of the candidate who is signed in.
+    fn candidate_email(name: &str) -> String {
+        format!("mira-{name}@mail.example")
     }
 
     /// The same kind of id that names nothing.

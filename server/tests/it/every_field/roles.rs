@@ -12,6 +12,7 @@ use super::{Things, matrix};
 use crate::authenticator::{Authenticator, first_step};
 use crate::client::{Answer, Client};
 use crate::job::PASSWORD;
+use crate::letters::APP;
 use crate::provider::Provider;
 use crate::socket::{Item, Socket};
 use crate::world::World;
@@ -86,8 +87,9 @@ fn is_nothing(shown: &Value) -> bool {
 async fn each_role_does_at_each_field_what_the_table_says() {
     let world = World::without_kafka().await;
     let provider = Provider::start().await;
-    let issuers = [("COLLOQUY_SIGN_ON__ISSUERS", provider.issuer.as_str())];
-    let mut all = world.start_with("all", &issuers);
+    let settings =
+        [("COLLOQUY_MAIL__APP_URL", APP), ("COLLOQUY_SIGN_ON__ISSUERS", provider.issuer.as_str())];
+    let mut all = world.start_with("all", &settings);
     let client = all.client().await;
     let things = Things::make(&world, &client, "lights").await;
     let company = &things.company;
@@ -102,6 +104,8 @@ async fn each_role_does_at_each_field_what_the_table_says() {
         let email = format!("{first}@lights.example");
         Door::By("signIn", json!({ "email": email, "password": PASSWORD }))
     };
+    let candidate = json!({ "email": Things::candidate_email("lights"), "password": PASSWORD });
+    let candidate = Door::By("signIn", candidate);
     let (email, password) = world.operator();
     let operator = Door::By("signIn", json!({ "email": email, "password": password }));
     let mut root = Root::make(&world, &client, &things.ids["company"]).await;
@@ -117,6 +121,7 @@ async fn each_role_does_at_each_field_what_the_table_says() {
         ("EMPLOYEE elsewhere", other, member("otto")),
         ("VIEWER", company.viewer.clone(), member("vera")),
         ("AUDITOR", company.auditor.clone(), member("aude")),
+        ("CANDIDATE", things.candidate.clone(), candidate),
         ("GUEST", things.round.guest.clone(), guest),
         ("nobody", stranger, Door::None),
     ];
