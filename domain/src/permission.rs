@@ -500,7 +500,7 @@ mod tests {
     fn a_candidate_who_is_signed_in_reaches_what_is_their_own_and_nothing_else() {
         let candidate = CandidateId(Uuid::from_u128(4));
         let actor = Actor::Candidate(candidate);
-        let caller = Caller { company: CompanyId(Uuid::from_u128(9)), actor, roles: vec![] };
+        let caller = Caller::new(CompanyId(Uuid::from_u128(9)), actor, vec![]);
         let own = Scope { candidate: Some(candidate), ..Scope::default() };
         let reachable: Vec<_> =
             Action::ALL.into_iter().filter(|action| scope(&caller, *action) == own).collect();

@@ -254,7 +254,7 @@ impl Identity {
         let record = self.bus.state::<Candidate>(company, candidate.0).await?;
         let is_own =
             record.is_some_and(|record| record.is_active() && record.account() == Some(account));
-        let caller = Caller { company, actor: Actor::Candidate(candidate), roles: vec![] };
+        let caller = Caller::new(company, Actor::Candidate(candidate), vec![]);
         Ok(is_own.then_some(caller))
     }
 }

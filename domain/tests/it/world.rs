@@ -69,7 +69,7 @@ pub fn mira() -> Caller {
 
 /// The same person by a login.
 pub fn signed_in_mira() -> Caller {
-    Caller { company: COMPANY, actor: Actor::Candidate(MIRA), roles: vec![] }
+    Caller::new(COMPANY, Actor::Candidate(MIRA), vec![])
 }
 
 pub fn machine() -> Caller {
