@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_graphql::{Context, Enum, Object, SimpleObject};
 use chrono::{DateTime, Utc};
+use domain::caller::Actor;
 use domain::ids::CompanyId;
 use identity::Principal;
 use identity::rate_limits::{Class, Limited, RateLimits, Standing, Subject};

@@ -163,8 +163,8 @@ async fn a_record_that_the_company_has_is_linked_and_no_other_is_made() {
     assert_eq!(a.names_of(record).await, ["candidate.registered", "candidate.account_linked"]);
     // Registering again changes nothing, and is a way to sign in.
     a.w.clock.advance(TimeDelta::minutes(1));
-    let token = a.lettered(MIRA, "another horse 2").await;
-    assert_eq!(code(a.confirm(&token, "another horse 2").await), "AUTH_001", "not the login's");
+    let token = a.lettered(MIRA, "Another horse 2").await;
+    assert_eq!(code(a.confirm(&token, "Another horse 2").await), "AUTH_001", "not the login's");
     assert_eq!(who(&a.confirm(&token, PASSWORD).await.expect("the login's")), record);
     assert_eq!(a.names_of(record).await.len(), 2);
     assert_eq!(a.count("select count(*) from identity.account where email like 'mira%'").await, 1);
@@ -174,9 +174,9 @@ async fn a_record_that_the_company_has_is_linked_and_no_other_is_made() {
 async fn a_login_that_is_there_is_proved_as_in_signing_in() {
     let a = Applying::new().await;
     let ada = "ada@acme.example";
-    let token = a.lettered(ada, "another horse 2").await;
+    let token = a.lettered(ada, "Another horse 2").await;
     for _ in 0..5 {
-        assert_eq!(code(a.confirm(&token, "another horse 2").await), "AUTH_001");
+        assert_eq!(code(a.confirm(&token, "Another horse 2").await), "AUTH_001");
     }
     assert_eq!(code(a.confirm(&token, PASSWORD).await), "AUTH_LOCKED");
     a.w.clock.advance(TimeDelta::minutes(15));
@@ -189,13 +189,13 @@ async fn a_login_that_is_there_is_proved_as_in_signing_in() {
 #[tokio::test]
 async fn an_account_that_another_prepared_is_not_made_by_the_letter_alone() {
     let a = Applying::new().await;
-    let theirs = a.lettered(MIRA, "prepared horse 9").await;
+    let theirs = a.lettered(MIRA, "Prepared horse 9").await;
     a.w.clock.advance(TimeDelta::minutes(1));
     let own = a.lettered(MIRA, PASSWORD).await;
     assert_eq!(code(a.confirm(&theirs, PASSWORD).await), "AUTH_001");
     assert_eq!(code(a.confirm(&own, PASSWORD).await), "ok");
-    assert_eq!(code(a.confirm(&theirs, "prepared horse 9").await), "AUTH_001");
-    assert_eq!(code(a.sign_in(MIRA, "prepared horse 9").await), "AUTH_001");
+    assert_eq!(code(a.confirm(&theirs, "Prepared horse 9").await), "AUTH_001");
+    assert_eq!(code(a.sign_in(MIRA, "Prepared horse 9").await), "AUTH_001");
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_record_that_is_put_away_lets_nobody_in_and_another_may_follow() {
     assert_eq!(code(a.w.identity.refresh(refresh.expose_secret(), None).await), "AUTH_004");
     assert_eq!(code(a.sign_in(MIRA, PASSWORD).await), "AUTH_001");
     a.w.clock.advance(TimeDelta::minutes(1));
-    let token = a.lettered(MIRA, "another horse 2").await;
+    let token = a.lettered(MIRA, "Another horse 2").await;
     let anew = a.confirm(&token, PASSWORD).await.expect("a new record");
     assert!(who(&anew) != who(&session));
     assert_eq!(code(a.w.identity.verify_anew(access).await), "INVALID_TOKEN", "the old one stays");
