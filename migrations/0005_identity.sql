@@ -22,6 +22,7 @@ create table identity.membership (
   company_id uuid not null,
   member_id  uuid not null,
   by_provider bool not null default false,        -- the company's provider named the account, not its holder the company
+  last_signed_in_at timestamptz,
   primary key (account_id, company_id),
   unique (company_id, member_id)
 );
@@ -258,7 +259,9 @@ create policy changed on identity.account for update using (account_id = identit
 
 create policy own on identity.operator using (account_id = identity.about_account());
 
-create policy seen on identity.membership for select using (account_id = identity.about_account());
+create policy seen on identity.membership for select
+  using (account_id = identity.about_account() or company_id = identity.about_company());
+create policy changed on identity.membership for update using (account_id = identity.about_account());
 create policy made on identity.membership for insert
   with check (account_id = identity.about_account() and company_id = identity.about_company());
 
@@ -352,7 +355,7 @@ begin
       from (values
         ('account',          'select, insert, update'),
         ('operator',         'select, insert'),
-        ('membership',       'select, insert'),
+        ('membership',       'select, insert, update'),
         ('candidacy',        'select, insert'),
         ('candidate_registration', 'select, insert, delete'),
         ('session',          'select, insert, update, delete'),

@@ -207,6 +207,7 @@ mod tests {
         "assignInterviewer",
         "assignRole",
         "updateMember",
+        "updateCompany",
         "cancelInterview",
         "changeApplicationStatus",
         "closeJob",

@@ -3,6 +3,7 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, Union};
 use chrono::{DateTime, Utc};
 use domain::caller::Actor as DomainActor;
+use domain::company::{self, Company as CompanyAggregate};
 use domain::ids::{AccountId, ApiKeyId, CandidateId, CompanyId, InterviewId, MemberId};
 use domain::member::{self, Member as MemberAggregate};
 use domain::permission::Action;
@@ -142,6 +143,15 @@ impl Member {
     /// Where the member stands.
     async fn status(&self) -> MemberStatus {
         self.0.status.into()
+    }
+
+    /// When the person signed in last to this company, UTC; null if never, and to who may not manage
+    /// members.
+    async fn last_signed_in_at(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Option<DateTime<Utc>>> {
+        Ok(one(&ctx.loaders()?.last_sign_ins, Some(self.0.member_id)).await?)
     }
 
     /// Version of the member's history, for `expectedVersion`.
@@ -493,7 +503,7 @@ pub fn session(
     if let Ok(session) = &result {
         ctx.session()?.sign_in(session);
         if let Some(refresh) = &session.refresh_token {
-            visitor::keep(ctx, refresh);
+            visitor::keep(ctx, refresh, ctx.state()?.bus.now());
         }
     }
     if let Err(IdentityError::SecondStepNeeded(step)) = &result {
@@ -577,6 +587,19 @@ pub struct RegisterCompanyInput {
     admin_full_name: String,
 }
 
+/// Changes what is known of the own company. What is left out is taken away.
+#[derive(InputObject)]
+pub struct UpdateCompanyInput {
+    /// Idempotency key.
+    command_id: Uuid,
+    /// Version that the client saw; another one found is refused with `VERSION_CONFLICT`.
+    expected_version: Option<i32>,
+    /// Name of the company, at most 255 characters.
+    name: String,
+    /// Its mail domain, unique everywhere.
+    domain: Option<String>,
+}
+
 /// Invites a person to the company.
 #[derive(InputObject)]
 pub struct InviteMemberInput {
@@ -657,6 +680,7 @@ pub struct ReactivateMemberInput {
 
 inputs! {
     RegisterCompanyInput => "registerCompany";
+    UpdateCompanyInput => "updateCompany", expected_version;
     InviteMemberInput => "inviteMember";
     RenewInvitationInput => "renewInvitation", expected_version;
     UpdateMemberInput => "updateMember", expected_version;
@@ -725,6 +749,15 @@ impl CompanyMutation {
             }
             Err(error) => answer(ctx, Err(error)),
         }
+    }
+
+    /// Changes name and mail domain of the own company. Administrators only.
+    async fn update_company(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is known now.")] input: UpdateCompanyInput,
+    ) -> async_graphql::Result<CompanyPayload> {
+        answer(ctx, update_company(ctx, &input).await)
     }
 
     /// Invites a person. The invitation is shown once and is good for seven days. Who runs the platform
@@ -801,6 +834,17 @@ impl CompanyMutation {
     ) -> async_graphql::Result<MemberPayload> {
         answer(ctx, change(ctx, &input, &input.member_id, member::Command::Reactivate).await)
     }
+}
+
+async fn update_company(
+    ctx: &Context<'_>,
+    input: &UpdateCompanyInput,
+) -> Result<Done<Company>, ApiError> {
+    let company = ctx.caller()?.company;
+    let update =
+        company::Command::Update { name: input.name.clone(), domain: input.domain.clone() };
+    let receipt = execute::<CompanyAggregate>(ctx, input, company.0, update).await?;
+    Ok((entity::<companies::Companies>(ctx, &receipt).await?.map(Company), receipt))
 }
 
 async fn change(

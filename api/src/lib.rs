@@ -23,6 +23,7 @@ mod history;
 mod inputs;
 mod interview;
 mod job;
+mod last_sign_ins;
 pub mod limits;
 mod live;
 mod loaders;

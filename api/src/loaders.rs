@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::ApiState;
 use crate::auth::Session;
 use crate::error::ApiError;
+use crate::last_sign_ins::LastSignIns;
 use crate::scope::{Written, view};
 
 /// Where a loader reads, and for whom by which right.
@@ -46,6 +47,8 @@ macro_rules! loaders {
         pub struct Loaders {
             /// What mutations of the request have written.
             pub written: Arc<Written>,
+            /// When members signed in last.
+            pub last_sign_ins: DataLoader<LastSignIns>,
             $($(#[$doc])* pub $field: DataLoader<$loader>,)*
         }
 
@@ -60,8 +63,10 @@ macro_rules! loaders {
                     session: session.clone(),
                     action,
                 };
+                let last = LastSignIns::new(state.identity.clone(), session.clone());
                 Self {
                     written: Arc::clone(&written),
+                    last_sign_ins: self::loader(last, &state.tasks),
                     $($field: loader($loader(source(Action::$action)), &state.tasks),)*
                 }
             }

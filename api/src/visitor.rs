@@ -3,6 +3,7 @@
 
 use async_graphql::Context;
 use axum::http::{HeaderMap, header};
+use chrono::{DateTime, Utc};
 use identity::RefreshToken;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -13,8 +14,6 @@ use crate::error::ApiError;
 const COOKIE: &str = "__Host-colloquy_refresh";
 /// Where it is sent, and by what it is protected (RFC 6265bis).
 const ATTRIBUTES: &str = "Path=/; HttpOnly; Secure; SameSite=Strict";
-/// Seconds in seven days, the life of a refresh token.
-const MAX_AGE_S: u32 = 7 * 24 * 60 * 60;
 
 /// What the headers of an HTTP request say about who sent it.
 #[derive(Clone, Debug, Default)]
@@ -52,12 +51,13 @@ impl Visitor {
     }
 }
 
-/// Gives the token to the browser.
-pub fn keep(ctx: &Context<'_>, refresh: &RefreshToken) {
+/// Gives the token to the browser, for as long as it is good.
+pub fn keep(ctx: &Context<'_>, refresh: &RefreshToken, now: DateTime<Utc>) {
     let token = refresh.token.expose_secret();
+    let max_age_s = (refresh.expires_at - now).num_seconds().max(0);
     ctx.insert_http_header(
         header::SET_COOKIE,
-        format!("{COOKIE}={token}; {ATTRIBUTES}; Max-Age={MAX_AGE_S}"),
+        format!("{COOKIE}={token}; {ATTRIBUTES}; Max-Age={max_age_s}"),
     );
 }
 

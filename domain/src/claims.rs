@@ -117,6 +117,10 @@ pub fn claims(event: &Event) -> Vec<Change> {
         Event::Company(company::Event::Registered { domain, .. }) => {
             domain.iter().map(|d| Change::Take(Kind::CompanyDomain, d.clone())).collect()
         }
+        Event::Company(company::Event::DomainChanged { to, .. }) => vec![match to {
+            Some(domain) => Change::Take(Kind::CompanyDomain, domain.clone()),
+            None => Change::Release(Kind::CompanyDomain),
+        }],
         Event::Member(member::Event::Invited { email, .. }) => {
             email.get().map(|e| Change::Take(Kind::MemberEmail, e.clone())).into_iter().collect()
         }

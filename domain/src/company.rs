@@ -22,10 +22,12 @@ pub enum Command {
         /// Its mail domain, unique everywhere.
         domain: Option<String>,
     },
-    /// Give it another name.
-    Rename {
-        /// The new name.
+    /// Give it another name or mail domain.
+    Update {
+        /// Its name from now on.
         name: String,
+        /// Its mail domain from now on, unique everywhere.
+        domain: Option<String>,
     },
     /// Come in as somebody who runs the platform.
     Enter {
@@ -73,6 +75,13 @@ pub enum Event {
     Renamed {
         /// The new name.
         name: String,
+    },
+    /// It got another mail domain, or lost the one that it had.
+    DomainChanged {
+        /// The mail domain before.
+        from: Option<String>,
+        /// The mail domain from now on.
+        to: Option<String>,
     },
     /// Somebody who runs the platform, the event's actor, came in and may see and do what the rules
     /// give them here.
@@ -146,6 +155,7 @@ impl PublicCode for Refusal {
 #[derive(Clone, Debug, Default)]
 pub struct Company {
     name: Option<String>,
+    domain: Option<String>,
     roles: CustomRoles,
 }
 
@@ -155,6 +165,10 @@ impl Company {
     pub fn role(&self, id: RoleId) -> Option<CustomRights> {
         self.roles.rights(id)
     }
+}
+
+fn mail_domain(text: String) -> Result<String, Invalid> {
+    Ok(values::line("domain", &text)?.to_lowercase())
 }
 
 impl Aggregate for Company {
@@ -173,7 +187,7 @@ impl Aggregate for Company {
     fn action(command: &Command) -> Action {
         match command {
             Command::Register { .. } => Action::RegisterCompany,
-            Command::Rename { .. }
+            Command::Update { .. }
             | Command::DefineRole { .. }
             | Command::ChangeRole { .. }
             | Command::RemoveRole { .. } => Action::ManageCompany,
@@ -192,14 +206,16 @@ impl Aggregate for Company {
     fn decide(&self, command: Command, _: Context<'_>) -> Result<Vec<Event>, Refusal> {
         match (command, &self.name) {
             (Command::Register { name, domain }, None) => {
-                let domain = domain.map(|d| values::line("domain", &d)).transpose()?;
-                let domain = domain.map(|d| d.to_lowercase());
+                let domain = domain.map(mail_domain).transpose()?;
                 Ok(vec![Event::Registered { name: values::line("name", &name)?, domain }])
             }
             (Command::Register { .. }, Some(_)) => Err(Refusal::AlreadyRegistered),
-            (Command::Rename { name }, Some(was)) if *was == name => Ok(vec![]),
-            (Command::Rename { name }, Some(_)) => {
-                Ok(vec![Event::Renamed { name: values::line("name", &name)? }])
+            (Command::Update { name, domain }, Some(was)) => {
+                let name = values::line("name", &name)?;
+                let (from, to) = (self.domain.clone(), domain.map(mail_domain).transpose()?);
+                let renamed = (*was != name).then_some(Event::Renamed { name });
+                let moved = (from != to).then_some(Event::DomainChanged { from, to });
+                Ok(renamed.into_iter().chain(moved).collect())
             }
             (Command::Enter { session_id }, Some(_)) => {
                 Ok(vec![Event::OperatorEntered { session_id }])
@@ -218,7 +234,7 @@ impl Aggregate for Company {
                 None => Err(custom_role::Refusal::Missing.into()),
             },
             (
-                Command::Rename { .. }
+                Command::Update { .. }
                 | Command::Enter { .. }
                 | Command::DefineRole { .. }
                 | Command::ChangeRole { .. }
@@ -230,9 +246,12 @@ impl Aggregate for Company {
 
     fn evolve(mut self, event: &Event, _: DateTime<Utc>) -> Self {
         match event {
-            Event::Registered { name, .. } | Event::Renamed { name } => {
+            Event::Registered { name, domain } => {
                 self.name = Some(name.clone());
+                self.domain.clone_from(domain);
             }
+            Event::Renamed { name } => self.name = Some(name.clone()),
+            Event::DomainChanged { to, .. } => self.domain.clone_from(to),
             Event::OperatorEntered { .. } => {}
             Event::RoleDefined { role_id, name, permissions }
             | Event::RoleChanged { role_id, name, permissions } => {

@@ -341,6 +341,9 @@ impl Aggregate for Member {
             Command::AssignRole { role: to } => {
                 may_touch(context.caller, role)?;
                 may_touch(context.caller, to)?;
+                if to == Role::CompanyAdmin && role != to && self.account.is_none() {
+                    return Err(Refusal::NotJoined);
+                }
                 if self.deactivated {
                     return Err(Refusal::Deactivated);
                 }

@@ -344,6 +344,10 @@ fn companies() -> Vec<company::Event> {
             domain: Some("northwind.example".into()),
         },
         Event::Renamed { name: "Northwind".into() },
+        Event::DomainChanged {
+            from: Some("northwind.example".into()),
+            to: Some("northwind-pay.example".into()),
+        },
         Event::OperatorEntered { session_id: id(0x61) },
         Event::RoleDefined {
             role_id: ROLE,

@@ -15,11 +15,15 @@ use moka::sync::Cache;
 use serde_json::json;
 use tokio::sync::Mutex;
 
+use crate::lifetimes::LONGEST_ACCESS;
 use crate::wall::{About, Wall};
-use crate::{FRESH, IdentityError, tokens};
+use crate::{FRESH, IdentityError};
 
 /// How long a key is published before it signs: whoever checks tokens may keep the key set so long.
 pub const PUBLISHED_BEFORE: TimeDelta = TimeDelta::minutes(5);
+
+/// How long a token may run after the key that signed it stopped to sign, told a little late.
+const LONGEST_LIFE: TimeDelta = TimeDelta::seconds(LONGEST_ACCESS.num_seconds() + 60);
 
 /// The keys that tokens are signed and verified with, as the database has them, read again each second.
 #[derive(Clone)]
@@ -208,7 +212,7 @@ pub async fn retire(wall: &Wall, number: i32, at_once: bool) -> Result<(), Rotat
         // One that never signed has no successor, and no tokens.
         let successor = alive.find(|other| other.number > number);
         if let Some(successor) = successor {
-            let until = successor.published_at + PUBLISHED_BEFORE + tokens::LONGEST_LIFE;
+            let until = successor.published_at + PUBLISHED_BEFORE + LONGEST_LIFE;
             let now: DateTime<Utc> =
                 sqlx::query_scalar("select now()").fetch_one(&mut *transaction).await?;
             if now < until {

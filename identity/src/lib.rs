@@ -7,6 +7,7 @@ mod error;
 mod id_token;
 mod invitations;
 pub mod keys;
+mod lifetimes;
 mod lockout;
 pub mod mail;
 mod members;
@@ -36,6 +37,7 @@ pub use api_keys::{ApiKey, NewApiKey};
 pub use candidacy::Applicant;
 pub use error::IdentityError;
 pub use invitations::{Invited, Invitee, RegisteredCompany};
+pub use lifetimes::{LifetimeInvalid, Lifetimes};
 pub use recovery::Login;
 pub use registration::{Application, PendingRequest};
 pub use rooms::{InterviewAccess, IssuedAccess};
@@ -90,6 +92,7 @@ pub struct Identity {
     standing: Cache<tokens::Known, tokens::Standing>,
     keyed: Cache<Vec<u8>, Principal>,
     web: Arc<dyn sign_on::Web>,
+    lifetimes: Lifetimes,
 }
 
 impl Identity {
@@ -102,7 +105,14 @@ impl Identity {
         keys.keys().await?;
         let standing = Cache::builder().max_capacity(100_000).time_to_live(FRESH).build();
         let keyed = Cache::builder().max_capacity(10_000).time_to_live(FRESH).build();
-        Ok(Self { wall, bus, keys, standing, keyed, web: Arc::new(sign_on::NoWeb) })
+        let (web, lifetimes) = (Arc::new(sign_on::NoWeb), Lifetimes::default());
+        Ok(Self { wall, bus, keys, standing, keyed, web, lifetimes })
+    }
+
+    /// The same, where tokens and sessions live so long.
+    #[must_use]
+    pub fn with_lifetimes(self, lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, ..self }
     }
 
     /// The same, with providers to sign in by.

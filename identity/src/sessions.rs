@@ -1,7 +1,7 @@
 //! Sessions of people with a login: opened when they come in, prolonged by a refresh token that is
 //! good for one use, ended by them or when a token comes a second time.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use commands::{Order, new_id};
 use domain::account::{Event, RevocationReason, SignInMethod};
 use domain::caller::{Actor, Caller};
@@ -16,8 +16,6 @@ use crate::session::Proved;
 use crate::wall::{About, about_account};
 use crate::{Identity, IdentityError, RefreshToken, Session, outbox, tokens};
 
-/// Life of a refresh token (C01).
-const REFRESH_LIFE: TimeDelta = TimeDelta::days(7);
 /// A used token answers its successor again for so long, as long as that one is unused: to a client
 /// whose answer was lost, and to two pages that ask at once. An interval of the database, whose clock
 /// is one for all servers.
@@ -132,11 +130,22 @@ impl Identity {
         .bind((caller.company != CompanyId::NONE).then_some(caller.company.0))
         .bind(device)
         .bind(now)
-        .bind(now + REFRESH_LIFE)
+        .bind(now + self.lifetimes.refresh)
         .bind(opened.is_bound)
         .bind(opened.is_by_two_proofs)
         .execute(&mut *tx)
         .await?;
+        if let Some(MemberId(member)) = caller.member() {
+            sqlx::query(
+                "update identity.membership set last_signed_in_at = $3
+                  where account_id = $1 and member_id = $2",
+            )
+            .bind(account.0)
+            .bind(member)
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        }
         let refresh =
             self.refresh_token(&mut tx, account, session_id, session_id.as_bytes()).await?;
         let signed_in = Event::SignedIn { session_id, method, at: now };
@@ -222,7 +231,7 @@ impl Identity {
         .bind(session_id)
         .bind((caller.company != CompanyId::NONE).then_some(caller.company.0))
         .bind(now)
-        .bind(now + REFRESH_LIFE)
+        .bind(now + self.lifetimes.refresh)
         .execute(&mut *tx)
         .await?;
         let refresh = self.refresh_token(&mut tx, account, session_id, &hash).await?;
@@ -443,7 +452,7 @@ impl Identity {
         session_id: Uuid,
         seed: &[u8],
     ) -> Result<RefreshToken, IdentityError> {
-        let (token, expires_at) = (self.successor(seed), self.bus.now() + REFRESH_LIFE);
+        let (token, expires_at) = (self.successor(seed), self.bus.now() + self.lifetimes.refresh);
         sqlx::query(
             "insert into identity.refresh_token (token_hash, account_id, session_id, expires_at)
              values ($1, $2, $3, $4) on conflict do nothing",

@@ -19,12 +19,6 @@ use crate::{Identity, IdentityError, Principal, Session, api_keys};
 
 const ISSUER: &str = "colloquy";
 const AUDIENCE: &str = "colloquy-api";
-/// Life of a person's access token (C01).
-const ACCESS_LIFE: TimeDelta = TimeDelta::minutes(15);
-/// Life of a token for one interview (C01); it is renewed with the interview's access token.
-const INTERVIEW_LIFE: TimeDelta = TimeDelta::minutes(60);
-/// How long a token may run after the key that signed it stopped to sign.
-pub(crate) const LONGEST_LIFE: TimeDelta = TimeDelta::minutes(61);
 /// How far the clocks of replicas may stand apart.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(60);
 /// Longest token looked at, in bytes.
@@ -141,7 +135,7 @@ impl Identity {
                 return Err(IdentityError::InvalidToken);
             }
         };
-        self.session(account.0, kind, caller, ACCESS_LIFE).await
+        self.session(account.0, kind, caller, self.lifetimes.access).await
     }
 
     /// A session of whoever holds an interview's access token.
@@ -155,7 +149,7 @@ impl Identity {
         let kind = Kind::Interview { company_id: company.0, interview_id: interview.0, access_id };
         let actor = Actor::Guest { interview, candidate };
         let caller = Caller::new(company, actor, vec![]);
-        self.session(candidate.0, kind, caller, INTERVIEW_LIFE).await
+        self.session(candidate.0, kind, caller, self.lifetimes.interview).await
     }
 
     async fn session(

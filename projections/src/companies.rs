@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use domain::Event;
 use domain::company::Event::{
-    OperatorEntered, Registered, Renamed, RoleChanged, RoleDefined, RoleRemoved,
+    DomainChanged, OperatorEntered, Registered, Renamed, RoleChanged, RoleDefined, RoleRemoved,
 };
 use domain::custom_role::Permission;
 use domain::ids::{CompanyId, RoleId};
@@ -105,6 +105,10 @@ impl Projector for Companies {
             Registered { .. } => {}
             Renamed { name } => {
                 row.name.clone_from(name);
+                row.updated_at = at;
+            }
+            DomainChanged { to, .. } => {
+                row.domain.clone_from(to);
                 row.updated_at = at;
             }
             RoleDefined { role_id, name, permissions } => {

@@ -4,9 +4,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::Value;
+use identity::{LifetimeInvalid, Lifetimes};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use crate::rates::Limits;
@@ -31,6 +33,8 @@ pub struct Config {
     pub kafka: Kafka,
     /// Letters to people.
     pub mail: Mail,
+    /// How long tokens and sessions live.
+    pub sessions: Sessions,
     /// Providers of OpenID Connect.
     pub sign_on: SignOn,
     /// Keys.
@@ -145,6 +149,36 @@ pub struct Mail {
     pub app_url: String,
     /// Folder of letters that go into files; empty is `mailbox` in the data folder.
     pub mailbox: String,
+}
+
+/// How long tokens and sessions live.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sessions {
+    /// Of a person's access token, in minutes.
+    pub access_minutes: u32,
+    /// Of the access token for one interview, in minutes.
+    pub interview_minutes: u32,
+    /// How long a session lives that is not prolonged, in days.
+    pub refresh_days: u32,
+}
+
+impl Sessions {
+    /// The same as identity has it.
+    ///
+    /// # Errors
+    /// [`LifetimeInvalid`].
+    pub fn lifetimes(&self) -> Result<Lifetimes, LifetimeInvalid> {
+        let minutes = |n: u32| TimeDelta::minutes(n.into());
+        let refresh = TimeDelta::days(self.refresh_days.into());
+        Lifetimes::new(minutes(self.access_minutes), minutes(self.interview_minutes), refresh)
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { access_minutes: 15, interview_minutes: 60, refresh_days: 7 }
+    }
 }
 
 /// Providers of OpenID Connect.
@@ -285,6 +319,7 @@ impl Default for Config {
             event_store: EventStore::default(),
             kafka: Kafka::default(),
             mail: Mail::default(),
+            sessions: Sessions::default(),
             sign_on: SignOn::default(),
             secrets: Secrets::default(),
             proof: Proof::default(),

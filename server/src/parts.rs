@@ -148,9 +148,11 @@ impl Parts {
     /// Who may enter, on its tables behind their wall.
     ///
     /// # Errors
-    /// As [`Parts::wall`]; when the signing keys cannot be read.
+    /// As [`Parts::wall`]; when the signing keys cannot be read or a lifetime is none.
     pub async fn identity(&self) -> anyhow::Result<Identity> {
-        Ok(Identity::start(self.wall().await?, Arc::clone(&self.bus)).await?)
+        let lifetimes = self.config.sessions.lifetimes().context("[sessions]")?;
+        let identity = Identity::start(self.wall().await?, Arc::clone(&self.bus)).await?;
+        Ok(identity.with_lifetimes(lifetimes))
     }
 
     /// The password of a role of the database that is made here: the same for every process, and for

@@ -7,6 +7,7 @@ mod application;
 mod candidate;
 mod claims;
 mod codes;
+mod company;
 mod company_request;
 mod custom_role;
 mod interview;

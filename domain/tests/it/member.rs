@@ -57,6 +57,9 @@ fn an_administrator_is_made_only_by_one_or_with_the_company() {
     assert!(nothing(&administrator()).when(make()).result().is_ok());
     assert!(nothing(&Caller::system(COMPANY, "founding")).when(make()).result().is_ok());
     member(vec![]).by(&ada()).when(assign(Role::CompanyAdmin)).refused(Refusal::OnlyAdministrators);
+    // Whoever invited has seen the invitation, and might take it up themselves.
+    member(vec![]).when(assign(Role::CompanyAdmin)).refused(Refusal::NotJoined);
+    assert!(member(vec![joined()]).when(assign(Role::CompanyAdmin)).result().is_ok());
     let administrator = given::<Member>(noon(), &ada(), [invited(CY, Role::CompanyAdmin)]);
     administrator.when(assign(Role::Hr)).refused(Refusal::OnlyAdministrators);
 }

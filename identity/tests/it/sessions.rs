@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use domain::ids::AccountId;
-use identity::{Place, Session};
+use identity::{Lifetimes, Place, Session};
 use secrecy::ExposeSecret;
 
 use crate::*;
@@ -231,4 +231,20 @@ async fn a_token_never_stands_for_whom_another_of_the_same_number_stands_for() {
     let principal = w.identity.verify(access_of(&session)).await.expect("its own still stands");
     assert_eq!(principal.caller.company, company.company_id);
     assert_eq!(principal.account_id, Some(account));
+}
+
+#[tokio::test]
+async fn tokens_and_sessions_live_as_long_as_the_settings_say() {
+    let w = World::new().await;
+    w.admin().await;
+    let lives = Lifetimes::new(TimeDelta::minutes(5), TimeDelta::minutes(60), TimeDelta::days(1));
+    let brief = w.identity.clone().with_lifetimes(lives.expect("lifetimes"));
+    let session = brief.sign_in("ada@acme.example", password(), &anywhere()).await.expect("in");
+    w.clock.advance(TimeDelta::minutes(4));
+    assert_eq!(code(brief.verify(access_of(&session)).await), "ok");
+    w.clock.advance(TimeDelta::minutes(2));
+    assert_eq!(code(brief.verify(access_of(&session)).await), "AUTH_002");
+    let next = brief.refresh(&refresh_of(&session), None).await.expect("prolonged");
+    w.clock.advance(TimeDelta::hours(25));
+    assert_eq!(code(brief.refresh(&refresh_of(&next), None).await), "AUTH_002");
 }

@@ -164,7 +164,7 @@ async fn a_query_that_forgets_its_condition_sees_nothing_of_another_company_or_p
     }
     // And what is shown is no more than is needed: another table here is a decision.
     let expected = BTreeMap::from([
-        (COMPANY, vec!["api_key", "invitation", "sign_on", "sign_on_link"]),
+        (COMPANY, vec!["api_key", "invitation", "membership", "sign_on", "sign_on_link"]),
         (
             ACCOUNT,
             vec![

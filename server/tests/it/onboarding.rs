@@ -140,6 +140,15 @@ async fn a_company_comes_in_and_each_of_its_people_sees_what_their_role_is_for()
     let refused = hr.order("updateMember", profile(&member), known).await.expect_err("himself");
     assert_eq!(refused.code, "MEMBER_NO_SUCH_MANAGER");
 
+    // Who looks after people sees when they came last, and nobody else does.
+    let last = async |who: &Client| {
+        let found = who.query("{ members { nodes { email lastSignedInAt } } }", json!({})).await;
+        let members = found["members"]["nodes"].as_array().expect("a list").clone();
+        let came = members.iter().filter(|member| !member["lastSignedInAt"].is_null());
+        came.count()
+    };
+    assert_eq!((last(&hr).await, last(&viewer).await), (7, 0));
+
     // What each sees, and what each is refused.
     let input = json!({ "fullName": "Mira Stone", "email": "mira@mail.example" });
     hr.carry_out("createCandidate", input, "candidate { id }").await;

@@ -8,7 +8,7 @@ use crate::process::Process;
 
 /// Each list with what hangs on its items.
 const LISTS: &[(&str, &str)] = &[
-    ("members", "fullName email"),
+    ("members", "fullName email lastSignedInAt"),
     ("jobs", "title hiringManager { fullName } questions { id }"),
     ("candidates", "fullName assignedTo { fullName } applications { id job { title } }"),
     // One kind of thing hangs at one place only: loads of two places may or may not be one statement.

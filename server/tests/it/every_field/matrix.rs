@@ -35,7 +35,7 @@ const MATRIX: &[(&[&str], &[&str])] = &[
     (&["members", "member"], &["COMPANY_ADMIN", "HR", "HIRING_MANAGER", "EMPLOYEE", "VIEWER"]),
     (&["inviteMember", "renewInvitation", "updateMember", "assignRole"], &["COMPANY_ADMIN", "HR"]),
     (&["deactivateMember", "reactivateMember", "removeMemberSecondFactor"], &["COMPANY_ADMIN"]),
-    (&["createApiKey", "configureSignOn"], &["COMPANY_ADMIN"]),
+    (&["updateCompany", "createApiKey", "configureSignOn"], &["COMPANY_ADMIN"]),
     (&["roles"], &MEMBERS),
     (&["createRole", "updateRole", "removeRole", "assignCustomRole"], &["COMPANY_ADMIN"]),
     // Candidates.
