@@ -257,7 +257,9 @@ create policy seen on identity.account for select
 create policy made on identity.account for insert with check (email = identity.about_email());
 create policy changed on identity.account for update using (account_id = identity.about_account());
 
-create policy own on identity.operator using (account_id = identity.about_account());
+create policy seen on identity.operator for select using (account_id = identity.about_account());
+create policy made on identity.operator for insert
+  with check (account_id = identity.about_account() and identity.about_platform());
 
 create policy seen on identity.membership for select
   using (account_id = identity.about_account() or company_id = identity.about_company());

@@ -18,7 +18,6 @@ use crate::company::{Actor, Member};
 use crate::error::ApiError;
 use crate::inputs::{self, id, inputs, optional_id};
 use crate::interview::Interview;
-use crate::interview::query::job_title;
 use crate::job::Job;
 use crate::loaders::one;
 use crate::pagination::{connections, forward, wants_total};
@@ -256,15 +255,24 @@ impl ApplicationStep {
         Ok(self.0.reason.as_deref().filter(|_| !hidden))
     }
 
-    /// Who moved it.
-    async fn actor(&self) -> Actor {
-        Actor::parse(&self.0.actor)
+    /// Who moved it; null for candidates.
+    async fn actor(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Actor>> {
+        let hidden = is_candidate(&*ctx.caller()?);
+        Ok((!hidden).then(|| Actor::parse(&self.0.actor)))
     }
 
     /// When, UTC.
     async fn at(&self) -> DateTime<Utc> {
         self.0.at
     }
+}
+
+/// Whether the company has decided, which candidates are not told by it: there is no release of results.
+fn is_decided(status: application::Status) -> bool {
+    matches!(
+        status,
+        application::Status::Offered | application::Status::Hired | application::Status::Rejected
+    )
 }
 
 /// One candidate for one job. Interview rounds are grouped by it.
@@ -290,22 +298,25 @@ impl Application {
 
     /// Title of the job, for everybody who may see the application.
     async fn job_title(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        Ok(job_title(ctx, self.0.company_id, self.0.job_id).await?)
+        Ok(one(&ctx.loaders()?.titles_by_application, Some(self.0.job_id)).await?)
     }
 
-    /// Where it stands.
-    async fn status(&self) -> ApplicationStatus {
-        self.0.status.into()
+    /// Where it stands; null for candidates once the company has decided.
+    async fn status(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<ApplicationStatus>> {
+        let hidden = is_decided(self.0.status) && is_candidate(&*ctx.caller()?);
+        Ok((!hidden).then(|| self.0.status.into()))
     }
 
-    /// Its moves along the pipeline, oldest first.
+    /// Its moves along the pipeline, oldest first; for candidates those before the company decided.
     async fn steps(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<ApplicationStep>> {
         let (steps, candidate) = (&self.0.steps, self.0.candidate_id);
         let has_reason = steps.iter().any(|step| step.reason.is_some());
         if has_reason && ctx.look_ahead().field("reason").exists() {
             shows(ctx, (What::Candidate, candidate.0), candidate, Fields::Notes)?;
         }
-        Ok(steps.iter().cloned().map(ApplicationStep).collect())
+        let is_candidate = is_candidate(&*ctx.caller()?);
+        let shown = steps.iter().take_while(|step| !(is_candidate && is_decided(step.to)));
+        Ok(shown.cloned().map(ApplicationStep).collect())
     }
 
     /// Its interview rounds that the caller may see, latest first.

@@ -69,8 +69,8 @@ pub struct RegisterCandidateAccountInput {
     company_id: ID,
     /// E-mail address; a letter to it brings the token for `confirmCandidateAccount`.
     email: String,
-    /// Password of the login that is to be made: 10 to 128 characters, a letter and a character that is
-    /// none among them.
+    /// Password of the login that is to be made: 10 to 128 characters, among them an upper-case letter,
+    /// a digit, and a character that is neither letter nor digit.
     #[graphql(secret)]
     password: String,
     /// Name in full, 2 to 255 characters.
@@ -115,7 +115,8 @@ impl CandidateAccountMutation {
 
     /// Confirms a registration by the token of its letter and the password: makes the login, if the
     /// address has none, links it with the company's record of the address, which is made if there is
-    /// none, and signs in. A record that has another login is refused with `CAND_ACCOUNT_LINKED`.
+    /// none, and signs in. A record that has another login is refused with `CAND_ACCOUNT_LINKED`. Where the
+    /// login has a second proof, `secondStepToken` asks for it as in `signIn`.
     async fn confirm_candidate_account(
         &self,
         ctx: &Context<'_>,

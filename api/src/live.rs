@@ -231,9 +231,10 @@ fn touches(caller: &Caller, watched: Option<InterviewId>, recorded: &Recorded) -
             Event::Company(company::Event::RoleChanged { .. } | company::Event::RoleRemoved { .. }),
             Actor::Member(_),
         ) => true,
-        (Event::Candidate(candidate::Event::Archived {}), Actor::Candidate(own)) => {
-            own.0 == stream.id
-        }
+        (
+            Event::Candidate(candidate::Event::Archived {} | candidate::Event::AccountUnlinked {}),
+            Actor::Candidate(own),
+        ) => own.0 == stream.id,
         (Event::Interview(interview::Event::AccessRevoked { .. }), Actor::Guest { .. })
         | (Event::Interview(interview::Event::InterviewerAssigned { .. }), _) => {
             watched.is_some_and(|watched| watched.0 == stream.id)

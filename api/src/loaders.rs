@@ -97,6 +97,10 @@ loaders! {
     members: Members(MemberId => members::Row) = ReadCompany, members::by_ids;
     /// Jobs by id.
     jobs: Jobs(JobId => jobs::Row) = ReadJob, jobs::by_ids;
+    /// Titles of the jobs of interviews.
+    titles_by_interview: TitlesByInterview(JobId => String) = ReadInterview, jobs::titles;
+    /// Titles of the jobs of applications.
+    titles_by_application: TitlesByApplication(JobId => String) = ReadCandidate, jobs::titles;
     /// Candidates by id.
     candidates: Candidates(CandidateId => candidates::Row) = ReadCandidate, candidates::by_ids;
     /// Applications by id.

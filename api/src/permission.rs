@@ -46,7 +46,7 @@ pub enum Right {
     ChangeApplicationStatus,
     /// See candidates, their applications and résumés.
     ReadCandidate,
-    /// Put a résumé to a candidate's record.
+    /// Put a résumé to a candidate's record; writing records does not include it.
     UploadResume,
     /// Record what was read out of a résumé.
     ReadOutResume,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Context, PublicCode};
-use crate::caller::Caller;
+use crate::caller::{Actor, Caller};
 use crate::facts::{Facts, Reference};
 use crate::ids::{AccountId, CandidateId, MemberId};
 use crate::permission::{Action, Relation};
@@ -115,6 +115,8 @@ pub enum Event {
         /// The login.
         account_id: AccountId,
     },
+    /// The person's login is linked no more: the record is of another address now.
+    AccountUnlinked {},
     /// The record was put away; its e-mail is free again, and its login may have another record.
     Archived {},
 }
@@ -140,6 +142,9 @@ pub enum Refusal {
     /// The record has another login.
     #[error("the candidate has another login")]
     LinkedToAnother,
+    /// A program may not say at which address the person is: whoever has it can register as the person.
+    #[error("a person of the company must change the address")]
+    AddressByProgram,
 }
 
 impl PublicCode for Refusal {
@@ -151,6 +156,7 @@ impl PublicCode for Refusal {
             Self::Archived => "CAND_ARCHIVED",
             Self::NoSuchMember => "MEMBER_NOT_FOUND",
             Self::LinkedToAnother => "CAND_ACCOUNT_LINKED",
+            Self::AddressByProgram => "CAND_ADDRESS_BY_PROGRAM",
         }
     }
 }
@@ -159,6 +165,7 @@ impl PublicCode for Refusal {
 #[derive(Clone, Debug, Default)]
 pub struct Candidate {
     subject: Option<CandidateId>,
+    email: Option<Personal<String>>,
     assigned_to: Option<MemberId>,
     account: Option<AccountId>,
     archived: bool,
@@ -273,7 +280,16 @@ impl Aggregate for Candidate {
             },
             Command::ChangeProfile { profile: given } => {
                 let profile = profile(Subject::Candidate(id), &given)?;
-                Ok(vec![Event::ProfileChanged { profile }])
+                let mut events = vec![];
+                if self.email.as_ref() != Some(&profile.email) {
+                    // Whoever has the address can register as this candidate.
+                    if matches!(context.caller.actor, Actor::Service { .. }) {
+                        return Err(Refusal::AddressByProgram);
+                    }
+                    events.extend(self.account.map(|_| Event::AccountUnlinked {}));
+                }
+                events.push(Event::ProfileChanged { profile });
+                Ok(events)
             }
             Command::Assign { member_id } => {
                 let member = context.facts.members.get(&member_id);
@@ -297,6 +313,7 @@ impl Aggregate for Candidate {
     fn evolve(mut self, event: &Event, _: DateTime<Utc>) -> Self {
         match event {
             Event::Registered { profile } => {
+                self.email = Some(profile.email.clone());
                 if let Subject::Candidate(id) = profile.full_name.subject() {
                     self.subject = Some(id);
                 }
@@ -304,8 +321,10 @@ impl Aggregate for Candidate {
             Event::Assigned { member_id } => self.assigned_to = Some(*member_id),
             Event::Unassigned {} => self.assigned_to = None,
             Event::AccountLinked { account_id } => self.account = Some(*account_id),
+            Event::AccountUnlinked {} => self.account = None,
             Event::Archived {} => self.archived = true,
-            Event::ProfileChanged { .. } | Event::NoteAdded { .. } => {}
+            Event::ProfileChanged { profile } => self.email = Some(profile.email.clone()),
+            Event::NoteAdded { .. } => {}
         }
         self
     }

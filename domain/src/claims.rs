@@ -158,6 +158,7 @@ fn candidate_claims(event: &candidate::Event) -> Vec<Change> {
         candidate::Event::AccountLinked { account_id } => {
             vec![Change::Take(Kind::CandidateAccount, account_id.0.to_string())]
         }
+        candidate::Event::AccountUnlinked {} => vec![Change::Release(Kind::CandidateAccount)],
         candidate::Event::Archived { .. } => {
             vec![Change::Release(Kind::CandidateEmail), Change::Release(Kind::CandidateAccount)]
         }

@@ -312,6 +312,9 @@ entries! {
     "CAND_002" Conflict 409
         "An active candidate of the company has this e-mail address, or the record exists already."
         "Use the existing record."
+    "CAND_ADDRESS_BY_PROGRAM" AccessDenied 403
+        "A program asked for another e-mail address of a candidate; whoever has the address can register as the candidate."
+        "Let a person of the company change the address."
     "CAND_ACCOUNT_LINKED" Conflict 409
         "The candidate has another login, or the login another active candidate of the company."
         "Sign in with that login, or ask the company to put the record away."

@@ -332,6 +332,7 @@ fn candidates() -> Vec<candidate::Event> {
         Event::Unassigned {},
         Event::NoteAdded { text: text("Prefers afternoons, works remotely on Fridays.") },
         Event::AccountLinked { account_id: ACCOUNT },
+        Event::AccountUnlinked {},
         Event::Archived {},
     ]
 }

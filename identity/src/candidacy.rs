@@ -122,10 +122,15 @@ impl Identity {
         about_key(&mut tx, &token).await?;
         self.verified(&mut tx, account).await?;
         keep_candidacy(&mut tx, account, company, candidate, self.bus.now()).await?;
-        sqlx::query("delete from identity.candidate_registration where registration_id = $1")
-            .bind(registration.id)
-            .execute(&mut *tx)
-            .await?;
+        let used =
+            sqlx::query("delete from identity.candidate_registration where registration_id = $1")
+                .bind(registration.id)
+                .execute(&mut *tx)
+                .await?;
+        // Of two who confirm at once one was faster.
+        if used.rows_affected() == 0 {
+            return Err(IdentityError::InvalidLetter);
+        }
         tx.commit().await?;
         let entrance = Entrance { place: Place::Company(company), device };
         self.enter(proved, SignInMethod::Registration, &entrance).await
@@ -191,7 +196,7 @@ impl Identity {
             let (record, command, order) =
                 match self.bus.holder(*company, Kind::CandidateEmail, email).await? {
                     Some(known) => {
-                        let order = Order::of_client(account_id.0, b"link".to_vec());
+                        let order = Order::of_client(*id, b"link".to_vec());
                         (known, Command::LinkAccount { account_id }, order)
                     }
                     None => {

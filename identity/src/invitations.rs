@@ -347,7 +347,7 @@ impl Identity {
             "insert into identity.operator (account_id) values ($1) on conflict do nothing",
         )
         .bind(account.0)
-        .execute(&mut *self.wall.of(About::account(account)).await?)
+        .execute(&mut *self.wall.of(About::platform().and_account(Some(account))).await?)
         .await?;
         Ok(tokens::operator(account))
     }

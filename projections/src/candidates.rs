@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use domain::Event;
 use domain::candidate::Event::{
-    AccountLinked, Archived, Assigned, NoteAdded, ProfileChanged, Registered, Unassigned,
+    AccountLinked, AccountUnlinked, Archived, Assigned, NoteAdded, ProfileChanged, Registered,
+    Unassigned,
 };
 use domain::candidate::Profile;
 use domain::ids::{CandidateId, CompanyId, MemberId};
@@ -154,6 +155,7 @@ impl Projector for Candidates {
                 version,
             }),
             AccountLinked { .. } => row.has_login = true,
+            AccountUnlinked {} => row.has_login = false,
             Archived {} => row.status = Status::Archived,
         }
         row.version = version;

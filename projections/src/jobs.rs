@@ -258,6 +258,19 @@ pub async fn get(reads: &Reads, view: &View, id: JobId) -> Result<Option<Row>, Q
     Ok(by_ids(reads, view, &[id]).await?.remove(&id))
 }
 
+/// Titles of these jobs of the company, which everybody may know who may see what belongs to one.
+///
+/// # Errors
+/// [`QueryError::Unavailable`].
+pub async fn titles(
+    reads: &Reads,
+    view: &View,
+    ids: &[JobId],
+) -> Result<HashMap<JobId, String>, QueryError> {
+    let rows = by_ids(reads, &View::all(view.company), ids).await?;
+    Ok(rows.into_iter().map(|(id, row)| (id, row.title)).collect())
+}
+
 /// Those of these jobs that the view shows.
 ///
 /// # Errors

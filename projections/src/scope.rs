@@ -73,7 +73,11 @@ pub(crate) fn rounds(sql: &mut Sql, view: &View, t: &str) {
         interview: &|sql, interview| {
             sql.push(t).push(".interview_id = ").push_bind(interview.0);
         },
-        candidate: &|sql, candidate| own(sql, t, candidate),
+        // Nobody has told them of a round that is only planned.
+        candidate: &|sql, candidate| {
+            own(sql, t, candidate);
+            sql.push(" and ").push(t).push(".status <> 'PLANNED'");
+        },
     };
     restrict(sql, view, t, &parts);
 }

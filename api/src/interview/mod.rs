@@ -456,7 +456,7 @@ impl Interview {
 
     /// Title of its job, for everybody who may see the interview.
     async fn job_title(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        Ok(query::job_title(ctx, self.row.company_id, self.row.job_id).await?)
+        Ok(one(&ctx.loaders()?.titles_by_interview, Some(self.row.job_id)).await?)
     }
 
     /// The application that rounds are grouped by; null for those who may not see candidates.

@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
 use chrono::{DateTime, Utc};
 use domain::access::{Fields, What};
-use domain::ids::{CompanyId, InterviewId, JobId};
+use domain::ids::InterviewId;
 use domain::interview::Status;
 use domain::permission::Action;
 use projections::as_of::{self, AsOf};
@@ -246,7 +246,10 @@ impl InterviewQuery {
         let row = interviews::get(&state.reads, &view, access.interview_id).await;
         let row = row.map_err(ApiError::from)?;
         let job_title = match &row {
-            Some(row) => job_title(ctx, access.company_id, row.job_id).await?,
+            Some(row) => {
+                let titles = jobs::titles(&state.reads, &view, &[row.job_id]).await;
+                titles.map_err(ApiError::from)?.remove(&row.job_id)
+            }
             None => None,
         };
         Ok(InterviewAccess {
@@ -277,17 +280,4 @@ pub async fn get(
     let view = ctx.view(action)?;
     let row = interviews::get(&ctx.state()?.reads, &view, id).await?;
     row.ok_or_else(|| ApiError::not_found("INT_001"))
-}
-
-/// Title of an interview's job, which everybody may know who may see the interview.
-///
-/// # Errors
-/// Those of the query.
-pub async fn job_title(
-    ctx: &Context<'_>,
-    company: CompanyId,
-    job: JobId,
-) -> Result<Option<String>, ApiError> {
-    let row = jobs::get(&ctx.state()?.reads, &View::all(company), job).await?;
-    Ok(row.map(|row| row.title))
 }

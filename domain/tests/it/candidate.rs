@@ -1,9 +1,10 @@
 //! A candidate's record.
 
-use domain::Caller;
 use domain::candidate::{Candidate, Command, Event, GivenProfile, Profile, Refusal};
-use domain::ids::AccountId;
+use domain::ids::{AccountId, ApiKeyId};
+use domain::permission::{Action, Rights};
 use domain::testing::{Given, given, state};
+use domain::{Actor, Caller};
 use uuid::Uuid;
 
 use crate::world::*;
@@ -142,4 +143,34 @@ fn nothing_is_changed_that_was_not_registered() {
     let nothing = given::<Candidate>(noon(), &ada(), []);
     nothing.when(Command::Archive).refused(Refusal::Missing);
     nothing.when(Command::Unassign).refused(Refusal::Missing);
+}
+
+#[test]
+fn whoever_registered_by_an_address_is_out_once_the_record_has_another() {
+    let moved = || GivenProfile { email: "mira.new@mail.example".into(), ..profile() };
+    let change = |profile| Command::ChangeProfile { profile };
+    let changed = |record: Given<Candidate>, profile| record.when(change(profile)).result();
+    let events = changed(candidate(vec![linked(60)]), moved()).expect("changed");
+    assert_eq!(events[0], Event::AccountUnlinked {});
+    assert!(matches!(events[1], Event::ProfileChanged { .. }) && events.len() == 2);
+    let again = [vec![linked(60)], events].concat();
+    candidate(again)
+        .by(&identity())
+        .when(Command::LinkAccount { account_id: login(61) })
+        .then([linked(61)]);
+    let phone = GivenProfile { phone: None, ..profile() };
+    assert_eq!(changed(candidate(vec![linked(60)]), phone).expect("changed").len(), 1);
+}
+
+#[test]
+fn a_program_does_not_say_at_which_address_a_person_is() {
+    let key = ApiKeyId(Uuid::from_u128(70));
+    let rights = Rights::of([Action::WriteCandidate]);
+    let program = Caller::new(COMPANY, Actor::Service { id: key, rights }, vec![]);
+    let change = |profile| Command::ChangeProfile { profile };
+    let moved = GivenProfile { email: "mira.new@mail.example".into(), ..profile() };
+    let record = || candidate(vec![]).by(&program);
+    record().when(change(moved)).refused(Refusal::AddressByProgram);
+    let phone = GivenProfile { phone: None, ..profile() };
+    assert_eq!(record().when(change(phone)).result().expect("changed").len(), 1);
 }

@@ -12,10 +12,10 @@ const LISTS: &[(&str, &str)] = &[
     ("jobs", "title hiringManager { fullName } questions { id }"),
     ("candidates", "fullName assignedTo { fullName } applications { id job { title } }"),
     // One kind of thing hangs at one place only: loads of two places may or may not be one statement.
-    ("applications", "status job { title } candidate { fullName assignedTo { id } }"),
+    ("applications", "status jobTitle candidate { fullName assignedTo { id } }"),
     (
         "interviews",
-        "status job { title } candidate { fullName } application { status } interviewer { email }",
+        "status jobTitle candidate { fullName } application { status } interviewer { email }",
     ),
     ("liveBoard", "status job { title } candidate { fullName }"),
     ("verdicts", "status interview { status job { title } }"),

@@ -9,6 +9,7 @@ use super::Things;
 use super::roles::{ENDS_SESSIONS, NO_VERSION, outcome};
 use super::schema::{Filling, Schema, text};
 use crate::client::{Client, text as at};
+use crate::letters::APP;
 use crate::world::{World, until};
 
 /// The fields that take a password: asked so often with a wrong one, they are locked.
@@ -47,7 +48,7 @@ async fn reaches(who: &Client, right: &str) -> Option<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_custom_role_opens_the_fields_of_its_rights_and_closes_them_with_itself() {
     let world = World::without_kafka().await;
-    let mut all = world.start("all");
+    let mut all = world.start_with("all", &[("COLLOQUY_MAIL__APP_URL", APP)]);
     let client = all.client().await;
     let things = Things::make(&world, &client, "lights").await;
     let company = &things.company;
