@@ -32,9 +32,8 @@ create table identity.candidacy (                 -- the login of a candidate's 
   company_id   uuid        not null,
   candidate_id uuid        not null,
   linked_at    timestamptz not null,
-  primary key (company_id, candidate_id)
+  primary key (account_id, company_id, candidate_id)
 );
-create index on identity.candidacy (account_id);
 
 create table identity.candidate_registration (    -- not confirmed yet
   registration_id uuid        not null primary key, -- what its token derives from

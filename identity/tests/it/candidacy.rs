@@ -246,10 +246,11 @@ async fn a_record_that_is_put_away_lets_nobody_in_and_another_may_follow() {
 }
 
 #[tokio::test]
-async fn a_record_that_has_another_login_is_not_linked_again() {
+async fn whoever_has_the_address_of_a_record_is_its_candidate_and_who_had_the_one_before_is_out() {
     let a = Applying::new().await;
     let token = a.lettered(MIRA, PASSWORD).await;
-    let mira = who(&a.confirm(&token, PASSWORD).await.expect("confirmed"));
+    let session = a.confirm(&token, PASSWORD).await.expect("confirmed");
+    let mira = who(&session);
     let profile = GivenProfile {
         full_name: "Mira Okafor".into(),
         email: "lena@mail.example".into(),
@@ -259,12 +260,15 @@ async fn a_record_that_has_another_login_is_not_linked_again() {
     let change = candidate::Command::ChangeProfile { profile };
     let done = a.w.bus.execute::<Candidate>(&a.hr, mira.0, change, order(72)).await;
     done.expect("changed");
+    let before = session.access_token.expose_secret();
+    assert!(a.w.identity.verify_anew(before).await.is_err(), "still in");
+    assert!(a.sign_in(MIRA, PASSWORD).await.is_err(), "still in");
     let token = a.lettered("lena@mail.example", PASSWORD).await;
-    assert_eq!(code(a.confirm(&token, PASSWORD).await), "CAND_ACCOUNT_LINKED");
-    // The login goes with the record, and makes no second one.
+    assert_eq!(who(&a.confirm(&token, PASSWORD).await.expect("confirmed")), mira);
+    // Whoever had it before can have a record of their own.
     a.w.clock.advance(TimeDelta::minutes(1));
     let token = a.lettered(MIRA, PASSWORD).await;
-    assert_eq!(who(&a.confirm(&token, PASSWORD).await.expect("confirmed")), mira);
+    assert_ne!(who(&a.confirm(&token, PASSWORD).await.expect("confirmed")), mira);
 }
 
 #[tokio::test]
