@@ -356,7 +356,7 @@ begin
       from (values
         ('account',          'select, insert, update'),
         ('operator',         'select, insert'),
-        ('membership',       'select, insert, update'),
+        ('membership',       'select, insert'),
         ('candidacy',        'select, insert'),
         ('candidate_registration', 'select, insert, delete'),
         ('session',          'select, insert, update, delete'),
@@ -384,6 +384,10 @@ begin
       execute format('grant %s on %s to %I', wanted.privilege, wanted.part, who);
     end if;
   end loop;
+  -- Of a membership nothing changes but when its holder came last: not whose it is, nor where.
+  if not has_column_privilege(who, 'identity.membership', 'last_signed_in_at', 'update') then
+    execute format('grant update (last_signed_in_at) on identity.membership to %I', who);
+  end if;
 end $$;
 
 -- Roles that use this database where none is given, by what they are for. Roles are of a whole server, which

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -29,10 +29,21 @@ pub(crate) fn complete(routes: Router) -> Router {
         })
 }
 
+/// The method, if it is one that something is asked by.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
 /// Passes a request on and tells of it.
 pub(crate) async fn told(request: Request, next: Next) -> Response {
-    let method = request.method().clone();
-    // The path itself may say anything.
+    // Method and path may say anything.
+    let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let began_at = Instant::now();
     let mut response = next.run(request).await;
@@ -43,7 +54,7 @@ pub(crate) async fn told(request: Request, next: Next) -> Response {
     let request_id = response.headers().get(RequestId::HEADER);
     tracing::info!(
         request.id = request_id.and_then(|id| id.to_str().ok()),
-        http.method = %method,
+        http.method = method,
         http.route = route.as_ref().map(MatchedPath::as_str),
         http.status = response.status().as_u16(),
         duration_ms = ms,

@@ -245,6 +245,20 @@ async fn a_query_that_forgets_its_condition_changes_nothing_of_another_company_o
 }
 
 #[tokio::test]
+async fn a_login_does_not_move_its_own_membership_anywhere() {
+    let walls = Walls::filled().await;
+    let mut conn = walls.about(ACCOUNT, OURS).await;
+    for column in ["company_id", "member_id", "account_id"] {
+        let moved = format!("update identity.membership set {column} = gen_random_uuid()");
+        let moved = sqlx::query(AssertSqlSafe(moved)).execute(&mut conn).await;
+        let refused = moved.expect_err(column).to_string();
+        assert!(refused.contains("permission denied"), "{column}: {refused}");
+    }
+    let came = sqlx::query("update identity.membership set last_signed_in_at = now()");
+    assert_eq!(came.execute(&mut conn).await.expect("told").rows_affected(), 1);
+}
+
+#[tokio::test]
 async fn a_connection_that_names_nothing_sees_and_changes_nothing() {
     let walls = Walls::filled().await;
     let mut conn = PgConnection::connect_with(&walls.options).await.expect("it connects");
